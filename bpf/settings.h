@@ -16,13 +16,20 @@ enum snapshot_mode {
 	SNAPSHOT_STACKS = 2,
 };
 
+enum {
+	/* The ring between a pass and its reader, a power of two. */
+	SNAPSHOT_RING_BYTES = 1 << 22,
+	/* One bit for each id up to the kernel's PID_MAX_LIMIT (4 Mi). */
+	SNAPSHOT_CHOSEN_WORDS = (1 << 22) / 64,
+};
+
 struct snapshot_settings {
 	event_u32 mode; /* enum snapshot_mode */
 	event_u32 pass;
 	event_u32 tgid; /* only this process; 0: see `filter` */
-	event_u32 filter; /* 1: only processes (for SNAPSHOT_STACKS: threads) in the map `chosen` */
-	event_u32 self_tgid; /* holdup itself: visited for the clock, not reported */
-	event_u32 stack_bytes; /* of each sample, at most EVENT_STACK_MAX_BYTES */
+	event_u32 filter; /* 1: only processes (for SNAPSHOT_STACKS: threads) whose bit in `chosen` is set */
+	event_u32 self_tgid; /* holdup itself: left out unless asked for by id */
+	event_u32 reserved;
 };
 
 /* Written by the program; reset by the user side before each pass. */
@@ -33,7 +40,9 @@ struct snapshot_counters {
 	event_u64 ring_full;
 	event_u64 unreadable_words;
 	event_u64 stacks_lost;
-	event_u64 self_arrival_ns; /* sched_info.last_arrival of the thread that reads the iterator */
+	event_u64 self_arrival_ns; /* when the thread that reads the iterator last got a CPU, scheduler clock */
+	event_s64 clock_offset_ns; /* CLOCK_MONOTONIC minus scheduler clock, an upper bound close to the truth */
+	event_u64 clock_is_calibrated;
 };
 
 #endif
