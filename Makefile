@@ -63,7 +63,7 @@ BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 all: $(BUILD)/holdup ## build build/holdup (the default)
 
-# The watched programs of the live tests; sets WORKLOADS.
+# The watched programs of the live tests: target `workloads`.
 -include tests/workloads/workloads.mk
 
 # Build ----------------------------------------------------------------------------------------------
@@ -157,8 +157,6 @@ check-unit: $(ENGINE) $(UNIT_TESTS) $(FUZZ_REPLAYS) ## the tests that need no ro
 
 check-live: $(BUILD)/holdup workloads ## the tests on real hung processes (root)
 	@$(TEST_ENV) $(RUN_TESTS) --live $(LIVE_TESTS)
-
-workloads: $(WORKLOADS)
 
 hdr-check: ## every header compiles alone, with gcc and clang
 	$(Q)tools/check-headers gcc clang
