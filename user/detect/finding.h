@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/array.h"
+#include "event/lock_type.h"
 
 enum finding_kind {
 	FINDING_DEADLOCK,
@@ -28,27 +29,6 @@ enum certainty {
 	CERTAINTY_POSSIBLE,
 	CERTAINTY_PROBABLE,
 	CERTAINTY_CERTAIN,
-};
-
-enum lock_type {
-	LOCK_TYPE_FUTEX, /* a futex word of no known primitive */
-	LOCK_TYPE_MUTEX,
-	LOCK_TYPE_RWLOCK,
-	LOCK_TYPE_COND,
-	LOCK_TYPE_SEM,
-	LOCK_TYPE_BARRIER,
-	LOCK_TYPE_JOIN,
-	LOCK_TYPE_ONCE,
-	LOCK_TYPE_SPIN,
-	LOCK_TYPE_PI_MUTEX,
-	LOCK_TYPE_ROBUST_MUTEX,
-	LOCK_TYPE_COUNT,
-};
-
-enum wait_mode {
-	WAIT_MODE_EXCLUSIVE,
-	WAIT_MODE_SHARED, /* wants to read */
-	WAIT_MODE_EVENT, /* cond, sem, barrier, join, once: waits for something to happen */
 };
 
 /* Names as JSON prints them: "orphaned_lock", "certain", "robust_mutex", "exclusive". Never NULL. */
