@@ -49,8 +49,8 @@ void *array_zero(void *slot, size_t bytes);
 		(a)->count = (a)->capacity = 0;        \
 	} while (0)
 
-/* Iterates with a pointer; don't grow the array inside. */
+/* Iterates with a pointer, also over a const array; don't grow the array inside. */
 #define array_each(a, it) \
-	for (__typeof__((a)->items) it = (a)->items; it && it < (a)->items + (a)->count; it++)
+	for (__auto_type it = (a)->items; it && it < (a)->items + (a)->count; it++)
 
 #endif

@@ -99,9 +99,14 @@ size_t utf8_decode(const char *text, unsigned *ret_code_point)
 	return length;
 }
 
-static bool is_invisible_command(unsigned code)
+static bool is_control(unsigned code)
 {
-	return (code >= 0x200e && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+	return code < 0x20 || (code >= 0x7f && code < 0xa0);
+}
+
+bool utf8_commands_terminal(unsigned code)
+{
+	return is_control(code) || (code >= 0x200e && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
 	       (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
@@ -110,11 +115,11 @@ void text_buffer_add_untrusted(struct text_buffer *buffer, const char *text)
 	while (*text) {
 		unsigned code;
 		size_t length = utf8_decode(text, &code);
-		if (!length || code < 0x20 || (code >= 0x7f && code < 0xa0) || code == '\\') {
+		if (!length || is_control(code) || code == '\\') {
 			/* An invalid byte is shown alone; a C1 control as its bytes. */
 			for (size_t i = 0; i < (length ? length : 1); i++)
 				text_buffer_addf(buffer, "\\x%02x", (unsigned char)text[i]);
-		} else if (is_invisible_command(code)) {
+		} else if (utf8_commands_terminal(code)) {
 			text_buffer_addf(buffer, "\\u%04x", code);
 		} else {
 			text_buffer_add_bytes(buffer, text, length);

@@ -39,4 +39,10 @@ void text_buffer_add_untrusted(struct text_buffer *buffer, const char *text);
 /* Decodes one UTF-8 code point: its length in bytes, 0 if the bytes aren't valid UTF-8. */
 size_t utf8_decode(const char *text, unsigned *ret_code_point);
 
+/*
+ * Can this code point do more to a terminal than show a character: C0 and C1 controls, DEL, bidirectional
+ * controls, line separators?
+ */
+bool utf8_commands_terminal(unsigned code_point);
+
 #endif
