@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* One of the shared objects of hundred_dso: built with -DHERE=hop_041 -DNEXT=hop_042; the last has no NEXT. */
+/* A shared object of hundred_dso: built with -DHERE=hop_041 -DNEXT=hop_042; the last one has no NEXT. */
 int HERE(void (*last)(const void *), const void *argument);
 
 #ifdef NEXT

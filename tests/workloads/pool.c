@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 	workload_enter("owner");
 	workload_init_mutex(&m1, "normal", "m1");
 	pthread_mutex_lock(&m1);
-	/* One mapping for all stacks: with guard pages the kernel's limit on mappings is met before the pool is full. */
+	/* One mapping for all stacks: guard pages would meet the kernel's limit on mappings before the pool is full. */
 	char *stacks = mmap(NULL, count * STACK_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	workload_require(stacks != MAP_FAILED, "mmap");

@@ -22,7 +22,8 @@ WORKLOAD_FUNCTION static void append_record(struct segment *segment)
 
 int main(void)
 {
-	struct segment *segment = mmap(NULL, sizeof(*segment), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct segment *segment = mmap(NULL, sizeof(*segment), PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	workload_require(segment != MAP_FAILED, "mmap");
 	workload_begin();
 	workload_enter("appender");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A thread waits on a futex word in a page that is unmapped afterwards: the wait goes on, the word is gone. */
+/* A thread waits on a futex word in a page that is then unmapped: the wait goes on, the word is gone. */
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

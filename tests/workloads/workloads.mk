@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Workloads of the live tests, in $(BUILD)/tests/workloads. Included by the main Makefile (BUILD, CC, CLANG, Q,
-# say); `make workloads`. A workload is a program that people run: -O2, no frame pointers, no sanitizer.
+# The watched programs of the live tests, in $(BUILD)/tests/workloads; sets WORKLOADS for the main Makefile. They
+# are built as the programs that people run: -O2, no frame pointers, no sanitizer.
 
 WORKLOAD_IN = tests/workloads
 WORKLOAD_OUT = $(BUILD)/tests/workloads
@@ -14,7 +14,8 @@ WORKLOAD_COMMON = $(WORKLOAD_IN)/workload.c
 WORKLOAD_HEADERS = $(WORKLOAD_IN)/workload.h $(WORKLOAD_IN)/workloads.mk
 workload_link = $(Q)mkdir -p $(@D) && $(1) -o $@ $(filter %.c,$^) -pthread
 
-WORKLOAD_PLAIN = $(filter-out workload hop hundred_dso rogue_names,$(patsubst $(WORKLOAD_IN)/%.c,%,$(wildcard $(WORKLOAD_IN)/*.c)))
+WORKLOAD_PLAIN = $(filter-out workload hop hundred_dso rogue_names,$(notdir $(basename \
+		 $(wildcard $(WORKLOAD_IN)/*.c))))
 WORKLOAD_SPECIAL = abba-clang abba-fp abba-nopie abba-static abba-stripped abba-static-stripped abba-musl \
 		   abba-musl-static abba-debuglink bank hundred_dso rogue_names \
 		   $(if $(RUSTC),abba_rust)
@@ -23,7 +24,8 @@ HOP_LIBRARIES = $(HOPS:%=$(WORKLOAD_OUT)/dso/libhop_%.so)
 
 WORKLOADS = $(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%) $(WORKLOAD_SPECIAL:%=$(WORKLOAD_OUT)/%)
 
-$(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%): $(WORKLOAD_OUT)/%: $(WORKLOAD_IN)/%.c $(WORKLOAD_COMMON) $(WORKLOAD_HEADERS)
+$(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%): $(WORKLOAD_OUT)/%: $(WORKLOAD_IN)/%.c $(WORKLOAD_COMMON) \
+		$(WORKLOAD_HEADERS)
 	$(call say,LOAD)
 	$(call workload_link,$(CC) $(WORKLOAD_CFLAGS))
 
