@@ -34,7 +34,7 @@ LDFLAGS = $(HARDEN_LD) -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 # The symbolizer's libraries; libiberty demangles C++ and Rust.
 ENGINE_LIBS = -ldw -lelf -lz -llzma -lseccomp -lcap -liberty -lm -lpthread
 HOLDUP_LIBS = -lbpf $(ENGINE_LIBS)
-TEST_LIBS = -lcheck -lsubunit -lrt $(ENGINE_LIBS)
+TEST_LIBS = -lcheck -lsubunit -lrt -ljansson $(ENGINE_LIBS)
 BPF_CFLAGS = -O2 -g -target bpf -D__TARGET_ARCH_$(ARCH) -Wall -Wno-missing-declarations \
 	     $(if $(WERROR),-Werror) -Ivmlinux/$(ARCH) -Ibpf
 
