@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The watched programs of the live tests, in $(BUILD)/tests/workloads; sets WORKLOADS for the main Makefile. They
-# are built as the programs that people run: -O2, no frame pointers, no sanitizer.
+# The watched programs of the live tests, in $(BUILD)/tests/workloads: `make workloads`. Built as the
+# programs that people run: -O2, no frame pointers, no sanitizer.
 
 WORKLOAD_IN = tests/workloads
 WORKLOAD_OUT = $(BUILD)/tests/workloads
@@ -22,7 +22,7 @@ WORKLOAD_SPECIAL = abba-clang abba-fp abba-nopie abba-static abba-stripped abba-
 HOPS := $(shell seq -f %03g 0 99)
 HOP_LIBRARIES = $(HOPS:%=$(WORKLOAD_OUT)/dso/libhop_%.so)
 
-WORKLOADS = $(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%) $(WORKLOAD_SPECIAL:%=$(WORKLOAD_OUT)/%)
+workloads: $(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%) $(WORKLOAD_SPECIAL:%=$(WORKLOAD_OUT)/%)
 
 $(WORKLOAD_PLAIN:%=$(WORKLOAD_OUT)/%): $(WORKLOAD_OUT)/%: $(WORKLOAD_IN)/%.c $(WORKLOAD_COMMON) \
 		$(WORKLOAD_HEADERS)
