@@ -94,65 +94,65 @@ static void add_quoted(struct text_buffer *text, const char *value)
 	text_buffer_add(text, "\"");
 }
 
-void json_string(struct json_writer *json, const char *key, const char *value)
+void json_put_string(struct json_writer *json, const char *key, const char *value)
 {
 	begin_value(json, key);
 	add_quoted(&json->text, value ? value : "");
 }
 
-void json_string_or_null(struct json_writer *json, const char *key, const char *value)
+void json_put_string_or_null(struct json_writer *json, const char *key, const char *value)
 {
 	if (value && *value)
-		json_string(json, key, value);
+		json_put_string(json, key, value);
 	else
-		json_null(json, key);
+		json_put_null(json, key);
 }
 
-void json_number(struct json_writer *json, const char *key, uint64_t value)
+void json_put_number(struct json_writer *json, const char *key, uint64_t value)
 {
 	begin_value(json, key);
 	text_buffer_addf(&json->text, "%" PRIu64, value);
 }
 
-void json_number_or_null(struct json_writer *json, const char *key, uint64_t value)
+void json_put_number_or_null(struct json_writer *json, const char *key, uint64_t value)
 {
 	if (value)
-		json_number(json, key, value);
+		json_put_number(json, key, value);
 	else
-		json_null(json, key);
+		json_put_null(json, key);
 }
 
-void json_thousandths(struct json_writer *json, const char *key, uint64_t thousandths)
+void json_put_thousandths(struct json_writer *json, const char *key, uint64_t thousandths)
 {
 	begin_value(json, key);
 	text_buffer_addf(&json->text, "%" PRIu64 ".%03" PRIu64, thousandths / 1000, thousandths % 1000);
 }
 
-void json_bool(struct json_writer *json, const char *key, bool value)
+void json_put_bool(struct json_writer *json, const char *key, bool value)
 {
 	begin_value(json, key);
 	text_buffer_add(&json->text, value ? "true" : "false");
 }
 
-void json_null(struct json_writer *json, const char *key)
+void json_put_null(struct json_writer *json, const char *key)
 {
 	begin_value(json, key);
 	text_buffer_add(&json->text, "null");
 }
 
-void json_address(struct json_writer *json, const char *key, uint64_t value)
+void json_put_address(struct json_writer *json, const char *key, uint64_t value)
 {
 	begin_value(json, key);
 	text_buffer_addf(&json->text, "\"0x%" PRIx64 "\"", value);
 }
 
-void json_fingerprint(struct json_writer *json, const char *key, uint64_t value)
+void json_put_fingerprint(struct json_writer *json, const char *key, uint64_t value)
 {
 	begin_value(json, key);
 	text_buffer_addf(&json->text, "\"%016" PRIx64 "\"", value);
 }
 
-void json_time(struct json_writer *json, const char *key, uint64_t realtime_ns)
+void json_put_time(struct json_writer *json, const char *key, uint64_t realtime_ns)
 {
 	char time[TIMESTAMP_BYTES];
 	begin_value(json, key);

@@ -3,7 +3,7 @@
  * Emits JSON as it goes (RFC 8259), one object a line:
  *
  *	json_begin_object(&json, NULL);
- *	json_string(&json, "type", "summary");
+ *	json_put_string(&json, "type", "summary");
  *	json_end_object(&json);
  *	json_end_line(&json);
  *
@@ -37,22 +37,22 @@ void json_end_object(struct json_writer *json);
 void json_begin_array(struct json_writer *json, const char *key);
 void json_end_array(struct json_writer *json);
 
-void json_string(struct json_writer *json, const char *key, const char *value);
+void json_put_string(struct json_writer *json, const char *key, const char *value);
 /* null for NULL and "", which stand for "not known" in findings. */
-void json_string_or_null(struct json_writer *json, const char *key, const char *value);
-void json_number(struct json_writer *json, const char *key, uint64_t value);
+void json_put_string_or_null(struct json_writer *json, const char *key, const char *value);
+void json_put_number(struct json_writer *json, const char *key, uint64_t value);
 /* null for 0, where 0 stands for "none". */
-void json_number_or_null(struct json_writer *json, const char *key, uint64_t value);
+void json_put_number_or_null(struct json_writer *json, const char *key, uint64_t value);
 /* thousandths / 1000, exactly. */
-void json_thousandths(struct json_writer *json, const char *key, uint64_t thousandths);
-void json_bool(struct json_writer *json, const char *key, bool value);
-void json_null(struct json_writer *json, const char *key);
+void json_put_thousandths(struct json_writer *json, const char *key, uint64_t thousandths);
+void json_put_bool(struct json_writer *json, const char *key, bool value);
+void json_put_null(struct json_writer *json, const char *key);
 /* "0x7ffd..": JSON readers that use doubles would round an address. */
-void json_address(struct json_writer *json, const char *key, uint64_t value);
+void json_put_address(struct json_writer *json, const char *key, uint64_t value);
 /* 16 hex digits. */
-void json_fingerprint(struct json_writer *json, const char *key, uint64_t value);
+void json_put_fingerprint(struct json_writer *json, const char *key, uint64_t value);
 /* RFC 3339 with microseconds, UTC. */
-void json_time(struct json_writer *json, const char *key, uint64_t realtime_ns);
+void json_put_time(struct json_writer *json, const char *key, uint64_t realtime_ns);
 
 /*
  * Ends the line and hands it to `out`, flushed. Returns 0, -ENOMEM, or the negative errno of the first
