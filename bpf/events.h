@@ -117,6 +117,11 @@ enum event_thread_flags {
 	EVENT_THREAD_HAS_CLEAR_TID = 1 << 4,
 	/* 32-bit program (compat system calls): numbers and layouts are not known to holdup. */
 	EVENT_THREAD_COMPAT = 1 << 5,
+	/*
+	 * Its address space is locked, or a writer waits for the lock: lock words and stack were not read,
+	 * since a reader would wait as well, maybe for ever.
+	 */
+	EVENT_THREAD_MEMORY_BUSY = 1 << 6,
 };
 
 /*

@@ -31,6 +31,9 @@
 #define FUTEX_WAIT_REQUEUE_PI 11
 #define FUTEX_LOCK_PI2 13
 
+/* kernel/locking/rwsem.c: a writer holds it, somebody queues for it, the lock is being handed over. */
+#define RWSEM_BUSY_BITS 0x7
+
 /* Before Linux 5.14 the field was "volatile long state". */
 struct task_struct___before_5_14 {
 	volatile long state;

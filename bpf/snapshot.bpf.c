@@ -51,6 +51,8 @@ __u32 self_level;
 /* The lock words read last: waiters of one lock mostly follow each other. Reset by the user side. */
 __u32 last_words_tgid;
 __u64 last_words_address;
+/* The process whose address space was found locked last, as the kernel numbers it. Reset likewise. */
+__u32 last_busy_tgid;
 
 struct identity {
 	/* As holdup's own pid namespace numbers them. */
@@ -216,6 +218,45 @@ static __always_inline void fill_thread(struct event_thread *event, struct task_
 	}
 }
 
+/* Looks at the lock of an address space, about 50 us: a mmap() of a working program takes less. */
+#define BUSY_LOOKS 20000
+
+struct busy_look {
+	struct mm_struct *mm;
+	__u32 busy;
+};
+
+static long look_at_lock(__u32 index, void *context)
+{
+	struct busy_look *look = context;
+	struct mm_struct *mm = look->mm;
+
+	look->busy = BPF_CORE_READ(mm, mmap_lock.count.counter) & RWSEM_BUSY_BITS;
+	return !look->busy;
+}
+
+/*
+ * To read a process's memory one takes its mmap_lock. A process that hangs with the lock held for writing
+ * (a page fault on a dead file server is enough) would take its readers with it, as it does with ps.
+ */
+static __always_inline bool memory_is_busy(struct task_struct *task)
+{
+	struct busy_look look = { .mm = task->mm };
+
+	if (!look.mm)
+		return true;
+	/* A realtime kernel's lock has no such count; there one can only try. */
+	if (!bpf_core_field_exists(look.mm->mmap_lock.count))
+		return false;
+	look_at_lock(0, &look);
+	/* One long look for each process and pass. */
+	if (look.busy && last_busy_tgid != task->tgid)
+		bpf_loop(BUSY_LOOKS, look_at_lock, &look, 0);
+	if (look.busy)
+		last_busy_tgid = task->tgid;
+	return look.busy;
+}
+
 struct words_record {
 	struct event_memory memory;
 	__u8 bytes[EVENT_WORDS_BEFORE_BYTES + EVENT_WORDS_AFTER_BYTES];
@@ -296,6 +337,11 @@ static __always_inline int snapshot_thread(struct seq_file *seq, struct task_str
 	__u64 address = event->args[0];
 	bool readable = waits && event->flags & EVENT_THREAD_IN_SYSCALL;
 
+	if ((readable || task->group_leader == task) && memory_is_busy(task)) {
+		event->flags |= EVENT_THREAD_MEMORY_BUSY;
+		counters.unreadable_words += readable;
+		readable = false;
+	}
 	/* futex_waitv: args[0] is an array of { u64 val; u64 uaddr; u32 flags, reserved }. */
 	if (readable && event->syscall == ARCH_NR_FUTEX_WAITV)
 		readable = !bpf_copy_from_user_task(&address, sizeof(address), (void *)(address + 8), task, 0);
@@ -325,7 +371,7 @@ static __always_inline int snapshot_stack(struct seq_file *seq, struct task_stru
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 
 	if (state == EVENT_STATE_RUNNING || state == EVENT_STATE_DEAD || task->flags & PF_IO_WORKER ||
-	    arch_is_compat(task, regs)) {
+	    arch_is_compat(task, regs) || memory_is_busy(task)) {
 		counters.stacks_lost++;
 		return 0;
 	}

@@ -196,10 +196,24 @@ static int count_vanished(struct engine *engine, uint32_t tgid, int err)
 	return event_write(&sink, &lost, sizeof(lost), NULL, 0, NULL, 0);
 }
 
+/* Whoever reads /proc/PID/maps of a process whose address space is locked waits for the lock, as ps does. */
+static bool memory_is_busy(const struct engine *engine, uint32_t tgid)
+{
+	const struct process *process = world_process(engine->world, tgid);
+	if (!process)
+		return false;
+	array_each(&process->threads, thread)
+		if ((*thread)->record.flags & EVENT_THREAD_MEMORY_BUSY)
+			return true;
+	return false;
+}
+
 static int describe_process(struct engine *engine, uint32_t tgid)
 {
 	struct event_sink sink = engine_sink(engine);
 	int err = proc_describe_process(tgid, &sink);
+	if (!err && memory_is_busy(engine, tgid))
+		return 0;
 	if (!err)
 		err = proc_describe_mappings(tgid, MAPPING_LIMIT, &sink);
 	if (!err && engine->symbolizer) {

@@ -148,6 +148,7 @@ static void prepare(struct bpf_source *source, const struct event_sink *sink, en
 	memset(&bss->counters, 0, sizeof(bss->counters));
 	bss->last_words_tgid = 0;
 	bss->last_words_address = 0;
+	bss->last_busy_tgid = 0;
 	bss->settings = (struct snapshot_settings){
 		.mode = mode,
 		.pass = pass,
