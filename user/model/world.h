@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/array.h"
+#include "base/hash_table.h"
 #include "event/event.h"
 
 struct world_limits {
@@ -83,7 +84,11 @@ struct thread {
 	uint32_t frames_end; /* enum event_frames_end */
 	bool has_frames; /* an answer has come, maybe an empty one */
 	/* For the model's own use. */
-	uint64_t scan_number, frames_token, self_wait_address, first_asleep_ns, first_asleep_token;
+	uint64_t scan_number, frames_token, first_asleep_ns, first_asleep_token;
+	struct {
+		uint64_t address, token, owner_token;
+		uint32_t owner_ns_tid;
+	} watched; /* the mutex it waited for when the last scan ended, and its owner's token */
 };
 
 struct mapping {
@@ -118,6 +123,11 @@ struct process {
 	uint32_t pass_mask; /* bit n-1: seen in pass n of this scan */
 	uint32_t seen_in_last_pass_count; /* threads seen in pass 3 */
 	bool lossy; /* records of this process were lost in this scan */
+	/* For the model's own use. */
+	uint64_t described_scan_number;
+	uint32_t owned_thread_count; /* of older scans, too */
+	bool has_handed_locks;
+	struct hash_table symbols, descriptors;
 };
 
 struct descriptor {
@@ -178,10 +188,9 @@ const struct thread *world_thread_by_ns(const struct world *world, const struct 
 const struct process *world_next_process(const struct world *world, size_t *position);
 
 /* Reads a lock word: pass 2 first. ret_pass is the pass it was read in. False: not known. */
-bool world_word(const struct world *world, const struct process *process, uint64_t address,
-		uint32_t *ret_word, uint32_t *ret_pass);
+bool process_word(const struct process *process, uint64_t address, uint32_t *ret_word, uint32_t *ret_pass);
 /* Reads the word as one pass saw it. */
-bool world_word_in_pass(const struct process *process, uint64_t address, uint32_t pass, uint32_t *ret_word);
+bool process_word_in_pass(const struct process *process, uint64_t address, uint32_t pass, uint32_t *ret_word);
 
 /* The mapping that contains an address, or NULL. */
 const struct mapping *process_mapping(const struct process *process, uint64_t address);
@@ -217,7 +226,8 @@ bool world_lock_was_handed_over(const struct world *world, const struct process 
  *     timeout for at least min_wait_ns, restarts included;
  *   - a thread joins a thread that itself waits for a lock or a join;
  *   - the main thread and all others that pass 1 showed wait without timeout, min_wait_ns or longer;
- *   - processes that own a shared lock one of those waits for.
+ *   - the owner of a shared lock that one of those waits for: its process, or its thread id where pass 1
+ *     did not show it (the same for the main thread; harmless when it is no process id).
  * Linear in the number of threads. Returns 0 or -ENOMEM; the caller releases *ret_tgids.
  */
 typedef ARRAY(uint32_t) id_array;
