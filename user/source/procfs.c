@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/hash_table.h"
+#include "source/proc_internal.h"
+#include "source/procfs.h"
+
+enum {
+	/* These two have one number on every architecture but alpha (scripts/syscall.tbl). */
+	NR_FUTEX_WAITV = 449,
+	NR_FUTEX_WAIT = 455,
+	/* Of the words of one futex_waitv() this many windows are read; the call takes up to 128. */
+	WAITV_WINDOWS_MAX = 8,
+	/* Threads looked at in one process and pass: it may start new ones faster than they are read. */
+	PROCESS_THREADS_MAX = 1 << 18,
+	/* Windows remembered in one pass; later ones may come twice. */
+	WINDOWS_MAX = 1 << 18,
+};
+
+/* One pass. */
+struct pass {
+	const struct source_scan *scan;
+	const struct event_sink *sink;
+	/* {tgid, address} of the futex words whose window was read: many waiters share one lock. */
+	struct hash_table windows;
+	uint32_t thread_count, process_count;
+};
+
+/* The process at hand. */
+struct process {
+	uint32_t tgid;
+	int dir;
+	struct proc_stat leader;
+	bool described; /* pid_ns and compat are known: they are read when the first thread is reported */
+	uint32_t pid_ns;
+	bool compat;
+	uint64_t unreadable_count; /* windows */
+	uint64_t malformed_count; /* threads whose files holdup could not make out */
+};
+
+/* One thread, as its files told. */
+struct thread {
+	uint32_t tid;
+	struct proc_stat stat;
+	struct proc_status status;
+	struct proc_syscall syscall;
+};
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* Does a blocked thread wait on a futex? Only operations that wait count: a wake-up can sleep for memory. */
+static bool is_futex_wait(const struct proc_syscall *syscall)
+{
+	if (syscall->running)
+		return false;
+	switch (syscall->number) {
+	case SYS_futex:
+		switch ((int)syscall->args[1] & FUTEX_CMD_MASK) {
+		case FUTEX_WAIT:
+		case FUTEX_WAIT_BITSET:
+		case FUTEX_LOCK_PI:
+		case FUTEX_LOCK_PI2:
+		case FUTEX_WAIT_REQUEUE_PI:
+			return true;
+		default:
+			return false;
+		}
+	case NR_FUTEX_WAITV:
+	case NR_FUTEX_WAIT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool same_syscall(const struct proc_syscall *a, const struct proc_syscall *b)
+{
+	return !a->running && !b->running && a->number == b->number && a->sp == b->sp && a->ip == b->ip &&
+	       !memcmp(a->args, b->args, sizeof(a->args));
+}
+
+/*
+ * Reads what a thread does. `syscall` is read before and after the switch count: asleep in the same call
+ * both times, so that a thread with the same count in two passes cannot have run in between, in whichever
+ * order the passes are compared. A thread that doesn't sleep both times counts as running.
+ * Returns 0, -EAGAIN for a thread the scope leaves out, or a negative errno of proc_error().
+ */
+static int read_thread(int dir, enum source_scope scope, struct thread *thread)
+{
+	struct proc_syscall again = { 0 };
+	int err = proc_read_syscall(dir, &thread->syscall);
+	if (err)
+		return err;
+	if (scope == SOURCE_WAITERS && !is_futex_wait(&thread->syscall))
+		return -EAGAIN;
+	err = proc_read_status(dir, &thread->status);
+	if (!err && !thread->syscall.running)
+		err = proc_read_syscall(dir, &again);
+	if (!err)
+		err = proc_read_stat(dir, &thread->stat);
+	if (err)
+		return err;
+	if (!same_syscall(&thread->syscall, &again) || thread->stat.state == 'R')
+		thread->syscall = (struct proc_syscall){ .running = true, .number = -1 };
+	return scope == SOURCE_WAITERS && thread->syscall.running ? -EAGAIN : 0;
+}
+
+static int emit_thread(const struct pass *pass, const struct process *process, const struct thread *thread)
+{
+	struct event_thread record = {
+		.header.type = EVENT_THREAD,
+		.tgid = process->tgid,
+		.tid = thread->tid,
+		.ns_tgid = thread->status.ns_tgid,
+		.ns_tid = thread->status.ns_tid,
+		.pass = pass->scan->pass,
+		.state = proc_thread_state(thread->stat.state),
+		.pid_ns = process->pid_ns,
+		.start_ns = proc_ticks_ns(thread->stat.start_ticks),
+		.process_start_ns = proc_ticks_ns(process->leader.start_ticks),
+		.switch_count = thread->status.switch_count,
+		.syscall = -1,
+	};
+	if (thread->stat.kernel_flags & PROC_PF_EXITING)
+		record.flags |= EVENT_THREAD_EXITING;
+	if (process->compat)
+		record.flags |= EVENT_THREAD_COMPAT;
+	if (!process->compat && !thread->syscall.running && thread->syscall.number >= 0) {
+		record.flags |= EVENT_THREAD_IN_SYSCALL;
+		record.syscall = thread->syscall.number;
+		memcpy(record.args, thread->syscall.args, sizeof(record.args));
+		record.regs.ip = thread->syscall.ip;
+		record.regs.sp = thread->syscall.sp;
+	}
+	memcpy(record.comm, thread->stat.comm, sizeof(record.comm));
+	memcpy(record.process_comm, process->leader.comm, sizeof(record.process_comm));
+	return event_write(pass->sink, &record, sizeof(record), NULL, 0, NULL, 0);
+}
+
+static int emit_memory(const struct pass *pass, const struct process *process, uint64_t address,
+		       const void *bytes, size_t length)
+{
+	struct event_memory record = {
+		.header.type = EVENT_MEMORY,
+		.tgid = process->tgid,
+		.pass = pass->scan->pass,
+		.address = address,
+		.length = (uint32_t)length,
+	};
+	return event_write(pass->sink, &record, sizeof(record), NULL, 0, bytes, length);
+}
+
+/* The number that memory was read by still belongs to the process at hand. */
+static bool is_alive(const struct process *process)
+{
+	return !faccessat(process->dir, "stat", F_OK, 0);
+}
+
+/* Reads memory into `buffer`; bytes read, 0 when there is none to be read there. */
+static size_t read_words(const struct process *process, uint64_t address, void *buffer, size_t length)
+{
+	ssize_t got = proc_read_memory(process->tgid, address, buffer, length);
+	return got > 0 && is_alive(process) ? (size_t)got : 0;
+}
+
+/*
+ * The window around a futex word, once per pass. Of a window on two pages the part on the word's own page is
+ * what matters; if only the other page can't be read, the window is shorter.
+ */
+static int emit_window(struct pass *pass, struct process *process, uint64_t uaddr)
+{
+	uint8_t bytes[EVENT_WORDS_BEFORE_BYTES + EVENT_WORDS_AFTER_BYTES];
+	if (hash_table_get(&pass->windows, process->tgid, uaddr))
+		return 0;
+	if (pass->windows.count < WINDOWS_MAX) {
+		int err = hash_table_put(&pass->windows, process->tgid, uaddr, pass);
+		if (err)
+			return err;
+	}
+
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t start = uaddr < EVENT_WORDS_BEFORE_BYTES ? 0 : uaddr - EVENT_WORDS_BEFORE_BYTES;
+	uint64_t end =
+		uaddr > UINT64_MAX - EVENT_WORDS_AFTER_BYTES ? UINT64_MAX : uaddr + EVENT_WORDS_AFTER_BYTES;
+	uint64_t own_page = uaddr / page_bytes * page_bytes;
+	size_t got = read_words(process, start, bytes, end - start);
+	/* A read that ends before the word met a hole, or failed, on the page before. */
+	if (start + got <= uaddr && start < own_page) {
+		start = own_page;
+		got = read_words(process, start, bytes, end - start);
+	}
+	if (start + got <= uaddr) {
+		start = uaddr;
+		got = 0;
+		process->unreadable_count++;
+	}
+	return emit_memory(pass, process, start, bytes, got);
+}
+
+/* futex_waitv(): the list of words itself, as a MEMORY record at the call's first argument, then the words. */
+static int emit_waitv_windows(struct pass *pass, struct process *process, const struct proc_syscall *syscall)
+{
+	struct futex_waitv waiters[WAITV_WINDOWS_MAX];
+	size_t count = syscall->args[1] < WAITV_WINDOWS_MAX ? (size_t)syscall->args[1] : WAITV_WINDOWS_MAX;
+	size_t got = read_words(process, syscall->args[0], waiters, count * sizeof(*waiters));
+	int err = emit_memory(pass, process, syscall->args[0], waiters, got);
+	process->unreadable_count += !got;
+	for (size_t i = 0; !err && i < got / sizeof(*waiters); i++)
+		err = emit_window(pass, process, waiters[i].uaddr);
+	return err;
+}
+
+static int emit_windows(struct pass *pass, struct process *process, const struct proc_syscall *syscall)
+{
+	if (process->compat || !is_futex_wait(syscall))
+		return 0;
+	if (syscall->number == NR_FUTEX_WAITV)
+		return emit_waitv_windows(pass, process, syscall);
+	int err = emit_window(pass, process, syscall->args[0]);
+	/* A condvar's waiter that will be moved to the mutex behind it, which the fifth argument names. */
+	if (!err && syscall->number == SYS_futex &&
+	    ((int)syscall->args[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_REQUEUE_PI)
+		err = emit_window(pass, process, syscall->args[4]);
+	return err;
+}
+
+/* Emits one thread and its windows. *ret_err gets the sink's error; the return value is /proc's. */
+static int scan_thread(struct pass *pass, struct process *process, uint32_t tid, int *ret_err)
+{
+	char name[32];
+	struct thread thread = { .tid = tid };
+	snprintf(name, sizeof(name), "task/%u", tid);
+	int dir = openat(process->dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return proc_error(errno);
+	int err = read_thread(dir, pass->scan->scope, &thread);
+	if (!err && !process->described) {
+		process->pid_ns = proc_read_namespace(dir, "ns/pid");
+		process->compat = proc_is_compat(dir);
+		process->described = true;
+	}
+	close(dir);
+	if (err || (process->compat && pass->scan->scope == SOURCE_WAITERS))
+		return err;
+	*ret_err = emit_thread(pass, process, &thread);
+	if (!*ret_err)
+		*ret_err = emit_windows(pass, process, &thread.syscall);
+	return 0;
+}
+
+/* Every thread of a process. Returns an error of the sink. */
+static int scan_threads(struct pass *pass, struct process *process)
+{
+	struct proc_numbers threads;
+	uint32_t tid, thread_count = 0;
+	int err = 0;
+	int proc_err = proc_numbers_open(&threads, process->dir, "task");
+	if (proc_err)
+		return proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, process->tgid, 1);
+	pass->process_count++;
+	while (!err && proc_err != -EACCES && proc_numbers_next(&threads, &tid)) {
+		if (++thread_count > PROCESS_THREADS_MAX) {
+			err = proc_emit_lost(pass->sink, EVENT_LOST_TABLE_FULL, process->tgid, 1);
+			break;
+		}
+		pass->thread_count++;
+		proc_err = scan_thread(pass, process, tid, &err);
+		process->malformed_count +=
+			proc_err && proc_err != -EAGAIN && proc_err != -ESRCH && proc_err != -EACCES;
+	}
+	proc_numbers_close(&threads);
+	if (!err && (proc_err == -EACCES || !is_alive(process)))
+		err = proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, process->tgid, 1);
+	if (!err)
+		err = proc_emit_lost(pass->sink, EVENT_LOST_UNREADABLE, process->tgid,
+				     process->unreadable_count);
+	if (!err)
+		err = proc_emit_lost(pass->sink, EVENT_LOST_MALFORMED, process->tgid,
+				     process->malformed_count);
+	return err;
+}
+
+/* /proc/ID opens for any thread; only the leader's stands for the process. */
+static int check_is_process(const struct process *process)
+{
+	struct proc_status status;
+	int err = proc_read_status(process->dir, &status);
+	return !err && status.tgid != process->tgid ? -ESRCH : err;
+}
+
+/*
+ * One process. `wanted`: somebody asked about just this one, so that its absence is a loss; in a pass over
+ * all it is none, for processes come and go. Returns an error of the sink.
+ */
+static int scan_process(struct pass *pass, uint32_t tgid, bool wanted)
+{
+	struct process process = { .tgid = tgid, .dir = proc_open_dir(tgid) };
+	int err = process.dir < 0 ? process.dir : proc_read_stat(process.dir, &process.leader);
+	if (!err && wanted)
+		err = check_is_process(&process);
+	if (err) {
+		err = wanted || err != -ESRCH ? proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, tgid, 1) : 0;
+	} else if (!(process.leader.kernel_flags & PROC_PF_KTHREAD)) {
+		err = scan_threads(pass, &process);
+	}
+	if (process.dir >= 0)
+		close(process.dir);
+	return err;
+}
+
+static int scan_all(struct pass *pass)
+{
+	struct proc_numbers processes;
+	uint32_t tgid, self = (uint32_t)getpid();
+	int err = proc_numbers_open(&processes, AT_FDCWD, "/proc");
+	if (err)
+		return err;
+	while (!err && proc_numbers_next(&processes, &tgid))
+		if (tgid != self)
+			err = scan_process(pass, tgid, false);
+	proc_numbers_close(&processes);
+	return err;
+}
+
+static int procfs_scan(struct source *source, const struct source_scan *scan, const struct event_sink *sink)
+{
+	struct pass pass = { .scan = scan, .sink = sink };
+	struct event_scan_begin begin = {
+		.header.type = EVENT_SCAN_BEGIN,
+		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
+		.realtime_ns = clock_ns(CLOCK_REALTIME),
+		.pass = scan->pass,
+		.backend = EVENT_BACKEND_PROCFS,
+	};
+	begin.boottime_offset_ns = clock_ns(CLOCK_BOOTTIME) - clock_ns(CLOCK_MONOTONIC);
+	hash_table_init(&pass.windows);
+	int err = event_write(sink, &begin, sizeof(begin), NULL, 0, NULL, 0);
+	if (!err && !scan->tgid_count)
+		err = scan_all(&pass);
+	for (size_t i = 0; !err && i < scan->tgid_count; i++)
+		err = scan_process(&pass, scan->tgids[i], true);
+	hash_table_release(&pass.windows);
+	if (err)
+		return err;
+	struct event_scan_end end = {
+		.header.type = EVENT_SCAN_END,
+		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
+		.pass = scan->pass,
+		.thread_count = pass.thread_count,
+		.process_count = pass.process_count,
+	};
+	end.kernel_ns = end.monotonic_ns - begin.monotonic_ns;
+	return event_write(sink, &end, sizeof(end), NULL, 0, NULL, 0);
+}
+
+static void procfs_destroy(struct source *source)
+{
+	free(source);
+}
+
+int source_open_procfs(struct source **ret_source, struct source_error *ret_error)
+{
+	static const struct source_ops ops = {
+		.name = "procfs",
+		.scan = procfs_scan,
+		.sample_stacks = procfs_sample_stacks,
+		.destroy = procfs_destroy,
+	};
+	if (access("/proc/self/stat", F_OK)) {
+		snprintf(ret_error->text, sizeof(ret_error->text),
+			 "cannot read /proc: %s; mount it with: mount -t proc proc /proc", strerror(errno));
+		return -ENOENT;
+	}
+	if (access("/proc/self/syscall", F_OK)) {
+		snprintf(ret_error->text, sizeof(ret_error->text),
+			 "this kernel has no /proc/PID/syscall (CONFIG_HAVE_ARCH_TRACEHOOK), by which holdup "
+			 "sees "
+			 "what threads wait for; run it as root on a kernel of 5.18 or later to use BPF "
+			 "instead");
+		return -EOPNOTSUPP;
+	}
+	struct source *source = calloc(1, sizeof(*source));
+	if (!source) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
+		return -ENOMEM;
+	}
+	source->ops = &ops;
+	*ret_source = source;
+	return 0;
+}
