@@ -7,6 +7,7 @@ Ids in here are host ids. Environment: HOLDUP (the binary), BUILD (the build dir
 import datetime
 import json
 import os
+import pwd
 import select
 import shutil
 import subprocess
@@ -47,6 +48,21 @@ def clean_up():
 
 def main():
     tap.main(after_each=clean_up)
+
+
+def unprivileged():
+    """A command that runs another one as nobody."""
+    need_root()
+    need_command("setpriv")
+    nobody = pwd.getpwnam("nobody")
+    return ("setpriv", "--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups")
+
+
+def public_copy(path):
+    """A copy that every user may run: the build may lie where only its owner may look."""
+    copy = shutil.copy(path, temporary_directory())
+    os.chmod(copy, 0o755)
+    return copy
 
 
 def temporary_directory(name="holdup-test-"):
@@ -274,12 +290,12 @@ class Answer:
         return self.findings[0]
 
 
-def run(*arguments, timeout=120, wrap=(), environment=None, user=None):
-    """Runs holdup and returns an Answer, not parsed."""
-    command = [*wrap, HOLDUP, *[str(argument) for argument in arguments]]
+def run(*arguments, timeout=120, wrap=(), environment=None, binary=HOLDUP):
+    """Runs holdup, by the command `wrap` if any, and returns an Answer, not parsed."""
+    command = [*wrap, binary, *[str(argument) for argument in arguments]]
     began_ns = time.monotonic_ns()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=dict(os.environ, **(environment or {})), timeout=timeout, user=user, check=False)
+                          env=dict(os.environ, **(environment or {})), timeout=timeout, check=False)
     return Answer(" ".join(command), done.returncode, done.stdout, done.stderr.decode(errors="replace"), began_ns,
                   time.monotonic_ns())
 
@@ -323,7 +339,7 @@ def stack_of(item, thread):
 
 
 def functions_of(item, thread):
-    return [frame["function"] for frame in stack_of(item, thread)]
+    return [frame["function"] or "?" for frame in stack_of(item, thread)]
 
 
 def physical_ips(stack):
@@ -345,10 +361,10 @@ def assert_age(workload, item, label, tolerance_ns=AGE_TOLERANCE_NS):
     """The wait's age, at the time that the finding says, is that since the blocking call."""
     thread = thread_of(item, workload.tid(label))
     assert thread, "%s is not listed" % label
-    wait = thread.get("waits_for") or thread
+    said_ns = thread["waits_for"]["since_ns"] if thread["waits_for"] else thread["asleep_ns"]
     truth_ns = time_ns(item) - workload.blocked_at_ns(label)
-    assert abs(wait["since_ns"] - truth_ns) <= tolerance_ns, "%s waits for %d ms, holdup says %d ms" % (
-        label, truth_ns // NS_PER_MS, wait["since_ns"] // NS_PER_MS)
+    assert abs(said_ns - truth_ns) <= tolerance_ns, "%s waits for %d ms, holdup says %d ms" % (
+        label, truth_ns // NS_PER_MS, said_ns // NS_PER_MS)
 
 
 def cycle_labels(workload, finding):
