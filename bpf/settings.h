@@ -32,6 +32,14 @@ struct snapshot_settings {
 	event_u32 reserved;
 };
 
+/* The program's own notes about the process that the pass is in. */
+struct process_facts {
+	event_u32 tgid; /* as the kernel numbers it; 0: none */
+	event_u32 level; /* depth of its pid namespace */
+	event_u64 start_ns;
+	char comm[EVENT_COMM_BYTES];
+};
+
 /* Written by the program; reset by the user side before each pass. */
 struct snapshot_counters {
 	event_u64 threads_visited;

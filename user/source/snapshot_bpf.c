@@ -146,6 +146,7 @@ static void prepare(struct bpf_source *source, const struct event_sink *sink, en
 {
 	struct snapshot_bpf__bss *bss = source->skeleton->bss;
 	memset(&bss->counters, 0, sizeof(bss->counters));
+	memset(&bss->current_process, 0, sizeof(bss->current_process));
 	bss->last_words_tgid = 0;
 	bss->last_words_address = 0;
 	bss->last_busy_tgid = 0;
