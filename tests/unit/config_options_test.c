@@ -56,7 +56,7 @@ START_TEST(flags_come_in_any_order)
 {
 	struct options options;
 	struct text_buffer problem = { 0 };
-	ck_assert_int_eq(parse("--json watch -d 10s -p 1,22 --comm nginx -vv --comm=envoy -p 333 --color never "
+	ck_assert_int_eq(parse("--json watch -d 10s -p 1,22 --comm nginx -vv --comm=envoy,haproxy --exe /a,b -p 333 --color never "
 			       "--interval 250ms --count 7 --source procfs --no-symbols --min-wait 2m",
 			       &options, &problem),
 			 0);
@@ -72,8 +72,12 @@ START_TEST(flags_come_in_any_order)
 	ck_assert_uint_eq(options.targets.pids.count, 3);
 	ck_assert_uint_eq(options.targets.pids.items[1], 22);
 	ck_assert_uint_eq(options.targets.pids.items[2], 333);
-	ck_assert_uint_eq(options.targets.comms.count, 2);
+	ck_assert_uint_eq(options.targets.comms.count, 3);
+	ck_assert_str_eq(options.targets.comms.items[0], "nginx");
 	ck_assert_str_eq(options.targets.comms.items[1], "envoy");
+	ck_assert_str_eq(options.targets.comms.items[2], "haproxy");
+	ck_assert_uint_eq(options.targets.exes.count, 1);
+	ck_assert_str_eq(options.targets.exes.items[0], "/a,b");
 	ck_assert(options.given & FLAG_INTERVAL);
 	ck_assert(!(options.given & FLAG_CGROUP));
 	ck_assert_uint_eq(options.operands.count, 0);
@@ -148,6 +152,8 @@ START_TEST(mistakes_are_explained)
 		{ "watch -p -1", "--pid takes process ids, such as 4711 or 4711,4712, not '-1'" },
 		{ "watch -p 99999999999", "--pid takes process ids, such as 4711 or 4711,4712, not '99999999999'" },
 		{ "watch --comm ''", "--comm must not be empty" },
+		{ "watch --comm a,", "--comm must not be empty" },
+		{ "watch --exe=", "--exe must not be empty" },
 		{ "watch --interval soon", "--interval takes a time, such as 500ms, 10s or 2m, not 'soon'" },
 		{ "watch -d 0", "--duration must be longer than 0" },
 		{ "watch --count 0", "--count takes a number from 1 on, not '0'" },
@@ -190,7 +196,7 @@ START_TEST(help_lists_what_the_tables_have)
 	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text),
 				     "Which processes (default: all):\n"
 				     "  -p, --pid PID[,PID]      these processes\n"
-				     "      --comm NAME "));
+				     "      --comm NAME[,NAME]   "));
 	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "\nExamples:\n  holdup watch -d 10s\n"));
 	text_buffer_clear(&text);
 	options_add_verb_help(&text, &why);

@@ -45,6 +45,8 @@ START_TEST(filters_choose_processes)
 		{ "--comm ngin*", true, false },
 		{ "--comm systemd-journald", false, true }, /* cut to 15 bytes by the kernel */
 		{ "--comm nginx --comm systemd-journal", true, true },
+		{ "--comm nginx,systemd-journal", true, true },
+		{ "--unit db,web", true, false },
 		{ "--exe /usr/sbin/nginx", true, false },
 		{ "--exe nginx", true, false },
 		{ "--exe /opt/*", false, true },
@@ -100,12 +102,12 @@ START_TEST(long_names_are_harmless)
 	path[sizeof(path) - 1] = '\0';
 	struct target_identity identity = { .pid = 1, .comm = "", .exe = path, .cgroup = path, .container = "" };
 	struct target_filter filter = { 0 };
-	*array_add(&filter.cgroups) = "/nothing";
+	ck_assert_int_eq(target_patterns_add(&filter.cgroups, "/nothing", 8), 0);
 	ck_assert(!target_filter_matches(&filter, &identity));
-	*array_add(&filter.units) = "nothing";
+	ck_assert_int_eq(target_patterns_add(&filter.units, "nothing", 7), 0);
 	ck_assert(!target_filter_matches(&filter, &identity));
 	target_filter_release(&filter);
-	*array_add(&filter.exes) = "/aaaa*";
+	ck_assert_int_eq(target_patterns_add(&filter.exes, "/aaaa*", 6), 0);
 	ck_assert(target_filter_matches(&filter, &identity));
 	ck_assert(!target_filter_is_pids(&filter));
 	target_filter_release(&filter);

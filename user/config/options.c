@@ -65,26 +65,50 @@ static int take_pid(struct options *options, const char *argument, struct text_b
 	return -EINVAL;
 }
 
-/* Adds one of the alternatives of a target flag. An empty one would match everything or nothing. */
-#define TAKE_TARGET(alternatives, name)                                                       \
-	static int take_##name(struct options *options, const char *argument,                 \
-			       struct text_buffer *problem)                                   \
-	{                                                                                     \
-		if (!*argument) {                                                             \
-			text_buffer_add(problem, "--" #name " must not be empty");            \
-			return -EINVAL;                                                       \
-		}                                                                             \
-		const char **slot = array_add(&options->targets.alternatives);                \
-		if (!slot)                                                                    \
-			return -ENOMEM;                                                       \
-		*slot = argument;                                                             \
-		return 0;                                                                     \
+/* Adds alternatives: one, or a list of names with commas between them (paths may contain commas). */
+static int add_patterns(target_patterns *patterns, const char *flag, const char *argument, bool is_list,
+			struct text_buffer *problem)
+{
+	int err = 0;
+	for (const char *rest = argument; !err;) {
+		size_t length = is_list ? strcspn(rest, ",") : strlen(rest);
+		/* An empty one would match nothing, silently. */
+		if (!length) {
+			text_buffer_addf(problem, "%s must not be empty", flag);
+			return -EINVAL;
+		}
+		err = target_patterns_add(patterns, rest, length);
+		if (!rest[length])
+			break;
+		rest += length + 1;
 	}
-TAKE_TARGET(comms, comm)
-TAKE_TARGET(exes, exe)
-TAKE_TARGET(cgroups, cgroup)
-TAKE_TARGET(units, unit)
-TAKE_TARGET(containers, container)
+	return err;
+}
+
+static int take_comm(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return add_patterns(&options->targets.comms, "--comm", argument, true, problem);
+}
+
+static int take_exe(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return add_patterns(&options->targets.exes, "--exe", argument, false, problem);
+}
+
+static int take_cgroup(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return add_patterns(&options->targets.cgroups, "--cgroup", argument, false, problem);
+}
+
+static int take_unit(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return add_patterns(&options->targets.units, "--unit", argument, true, problem);
+}
+
+static int take_container(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return add_patterns(&options->targets.containers, "--container", argument, true, problem);
+}
 
 static int take_duration_of(const char *flag, const char *argument, uint64_t *ret_ns, struct text_buffer *problem)
 {
@@ -190,11 +214,11 @@ static int take_version(struct options *options, const char *argument, struct te
 
 static const struct flag_spec flag_specs[] = {
 	{ FLAG_PID, 'p', "pid", "PID[,PID]", "these processes", take_pid },
-	{ FLAG_COMM, 0, "comm", "NAME", "processes of this name, or pattern", take_comm },
+	{ FLAG_COMM, 0, "comm", "NAME[,NAME]", "processes of this name, or pattern", take_comm },
 	{ FLAG_EXE, 0, "exe", "PATH", "processes that run this file", take_exe },
 	{ FLAG_CGROUP, 0, "cgroup", "PATH", "processes of this cgroup and those below it", take_cgroup },
-	{ FLAG_UNIT, 0, "unit", "UNIT", "processes of this systemd unit", take_unit },
-	{ FLAG_CONTAINER, 0, "container", "ID", "processes of this container; its first digits do",
+	{ FLAG_UNIT, 0, "unit", "UNIT[,UNIT]", "processes of this systemd unit", take_unit },
+	{ FLAG_CONTAINER, 0, "container", "ID[,ID]", "processes of this container; its first digits do",
 	  take_container },
 	{ FLAG_MIN_WAIT, 0, "min-wait", "TIME", "report lock waits from this length on (1s)", take_min_wait },
 	{ FLAG_INTERVAL, 0, "interval", "TIME", "from scan to scan (1s); 0: one after the other", take_interval },

@@ -1,23 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "config/target_filter.h"
 
+#include <errno.h>
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
 	COMM_BYTES = 15, /* the kernel's TASK_COMM_LEN without the NUL */
 };
 
+int target_patterns_add(target_patterns *patterns, const char *text, size_t length)
+{
+	char *copy = strndup(text, length);
+	char **slot = copy ? array_add(patterns) : NULL;
+	if (!slot) {
+		free(copy);
+		return -ENOMEM;
+	}
+	*slot = copy;
+	return 0;
+}
+
+static void patterns_release(target_patterns *patterns)
+{
+	array_each(patterns, pattern)
+		free(*pattern);
+	array_release(patterns);
+}
+
 void target_filter_release(struct target_filter *filter)
 {
 	array_release(&filter->pids);
-	array_release(&filter->comms);
-	array_release(&filter->exes);
-	array_release(&filter->cgroups);
-	array_release(&filter->units);
-	array_release(&filter->containers);
+	patterns_release(&filter->comms);
+	patterns_release(&filter->exes);
+	patterns_release(&filter->cgroups);
+	patterns_release(&filter->units);
+	patterns_release(&filter->containers);
 }
 
 bool target_filter_is_pids(const struct target_filter *filter)

@@ -12,14 +12,16 @@
 
 #include "base/array.h"
 
+typedef ARRAY(char *) target_patterns;
+
 struct target_filter {
 	ARRAY(uint32_t) pids;
-	/* Shell patterns (fnmatch), borrowed. */
-	ARRAY(const char *) comms; /* of the process; the kernel keeps 15 bytes of a name */
-	ARRAY(const char *) exes; /* a path; without a slash the file's name */
-	ARRAY(const char *) cgroups; /* a path below the cgroup mount; its descendants are meant too */
-	ARRAY(const char *) units; /* any component of the cgroup; ".service" may be left out */
-	ARRAY(const char *) containers; /* the beginning of the id; no pattern */
+	/* Shell patterns (fnmatch), owned. */
+	target_patterns comms; /* of the process; the kernel keeps 15 bytes of a name */
+	target_patterns exes; /* a path; without a slash the file's name */
+	target_patterns cgroups; /* a path below the cgroup mount; its descendants are meant too */
+	target_patterns units; /* any component of the cgroup; ".service" may be left out */
+	target_patterns containers; /* the beginning of the id; no pattern */
 };
 
 /* What a process is matched by; no string is NULL. */
@@ -27,6 +29,9 @@ struct target_identity {
 	uint32_t pid;
 	const char *comm, *exe, *cgroup, *container;
 };
+
+/* Adds a copy of `length` bytes. Returns 0 or -ENOMEM. */
+int target_patterns_add(target_patterns *patterns, const char *text, size_t length);
 
 void target_filter_release(struct target_filter *filter);
 /* Means every process. */
