@@ -18,7 +18,7 @@ struct sink_resolution {
 	enum finding_kind kind;
 	uint64_t fingerprint;
 	uint32_t pid;
-	const char *comm;
+	char comm[16];
 	uint64_t time_realtime_ns; /* of the look that missed it */
 	uint64_t open_ns; /* since holdup first saw it */
 	bool process_gone;
