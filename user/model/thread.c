@@ -72,6 +72,7 @@ void thread_remove(struct world *world, struct thread *thread)
 	remove_key(&world->threads, thread->record.tid, 0, thread);
 	remove_key(&world->ns_threads, thread->process->tgid, ns_tid, thread);
 	remove_key(&world->ns_threads, thread->record.pid_ns | PID_NS_KEY, ns_tid, thread);
+	remove_key(&world->tid_words, thread->process->tgid, thread->record.clear_child_tid, thread);
 	thread->process->owned_thread_count--;
 	thread_drop_frames(world, thread);
 	free(thread);
@@ -167,6 +168,14 @@ static void date_sleep(struct world *world, struct thread *thread, const struct 
 		thread->sleep_began_ns = restarted_ns;
 }
 
+static int index_tid_word(struct world *world, struct thread *thread, uint64_t old, const struct event_thread *record)
+{
+	if (record->clear_child_tid == old || !(record->flags & EVENT_THREAD_HAS_CLEAR_TID))
+		return 0;
+	remove_key(&world->tid_words, thread->process->tgid, old, thread);
+	return hash_table_put(&world->tid_words, thread->process->tgid, record->clear_child_tid, thread);
+}
+
 int thread_take(struct world *world, const struct event *event)
 {
 	const struct event_thread *record = event->thread;
@@ -199,11 +208,12 @@ int thread_take(struct world *world, const struct event *event)
 		thread->process->seen_in_last_pass_count++;
 	*sight = sight_of(record);
 	date_sleep(world, thread, record, seen_by_last_scan);
+	int err = index_tid_word(world, thread, is_new ? 0 : thread->record.clear_child_tid, record);
 	thread->record = *record;
 	if (thread->has_frames && (!sight->asleep || thread->frames_token != sight->token))
 		thread_drop_frames(world, thread);
 	update_process(world, thread->process, record);
-	return 0;
+	return err;
 }
 
 int thread_take_frames(struct world *world, const struct event *event)
@@ -258,6 +268,13 @@ const struct thread *world_thread_by_ns(const struct world *world, const struct 
 	const struct thread *thread = hash_table_get(&world->ns_threads, process->tgid, ns_tid);
 	if (!thread && shared)
 		thread = hash_table_get(&world->ns_threads, process->pid_ns | PID_NS_KEY, ns_tid);
+	return thread && thread->scan_number == world->scan_number ? thread : NULL;
+}
+
+const struct thread *world_thread_by_tid_word(const struct world *world, const struct process *process,
+					      uint64_t address)
+{
+	const struct thread *thread = hash_table_get(&world->tid_words, process->tgid, address);
 	return thread && thread->scan_number == world->scan_number ? thread : NULL;
 }
 

@@ -34,6 +34,7 @@ struct world *world_new(const struct world_limits *limits)
 	hash_table_init(&world->processes);
 	hash_table_init(&world->threads);
 	hash_table_init(&world->ns_threads);
+	hash_table_init(&world->tid_words);
 	hash_table_init(&world->handed_locks);
 	return world;
 }
@@ -73,6 +74,7 @@ struct world *world_free(struct world *world)
 	hash_table_release(&world->processes);
 	hash_table_release(&world->threads);
 	hash_table_release(&world->ns_threads);
+	hash_table_release(&world->tid_words);
 	hash_table_release(&world->handed_locks);
 	string_pool_release(&world->strings);
 	free(world);

@@ -184,7 +184,11 @@ const struct thread *world_thread(const struct world *world, uint32_t tid);
 const struct thread *world_thread_by_ns(const struct world *world, const struct process *process,
 					uint32_t ns_tid, bool shared);
 
-/* Iterates over processes and threads of this scan, ordered by id: start with *position = 0. */
+/* The thread of `process` whose clear_child_tid points to `address`, or NULL; one of several (musl). */
+const struct thread *world_thread_by_tid_word(const struct world *world, const struct process *process,
+					      uint64_t address);
+
+/* Iterates over the processes, ordered by id: start with *position = 0. NULL at the end. */
 const struct process *world_next_process(const struct world *world, size_t *position);
 
 /* Reads a lock word: pass 2 first. ret_pass is the pass it was read in. False: not known. */

@@ -21,6 +21,7 @@ struct world {
 	struct hash_table processes; /* by tgid */
 	struct hash_table threads; /* by tid */
 	struct hash_table ns_threads; /* by (tgid, ns_tid) and by (pid_ns | bit 32, ns_tid) */
+	struct hash_table tid_words; /* by (tgid, clear_child_tid) */
 	struct hash_table handed_locks; /* by (tgid, address); values: the processes */
 	ARRAY(struct process *) ordered; /* by tgid */
 };
