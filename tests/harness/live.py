@@ -105,7 +105,7 @@ def need_command(*names):
 
 
 def read_text(path):
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
 
 

@@ -61,19 +61,14 @@ def _():
         assert thread["tid"] != thread["ns_tid"]
 
 
-@test("a namespace that shows another file at the path of the binary and of libc")
+@test("a mount namespace whose file at the program's path is not the host's")
 def _():
     need_bpf()
     need_command("unshare")
-    directory, program = own_copy()
-    other = os.path.join(temporary_directory(), "other")
-    shutil.copy(os.path.join(WORKLOADS, "philosophers"), other)
-    # The program runs from a tmpfs over its directory; the host's file of that path is another program.
-    script = 'cp "$2" "$1.real"; mount -t tmpfs none "$1" && cp "$3" "$1/abba" && exec "$1/abba"'
-    shutil.copy(other, program)
-    inside = ("unshare", "--mount", "sh", "-c", script, "sh", directory, other)
-    workload = Workload("abba", wrap=inside)
-    os.unlink(directory + ".real")
+    directory = temporary_directory()
+    shutil.copy(os.path.join(WORKLOADS, "philosophers"), os.path.join(directory, "app"))
+    script = 'mount -t tmpfs none "$1" && cp "$2" "$1/app" && exec "$1/app"'
+    workload = Workload("abba", wrap=("unshare", "--mount", "sh", "-c", script, "sh", directory))
     diagnose(workload)
 
 

@@ -10,8 +10,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (WORKLOADS, Workload, ask, assert_silent, at_end, main, need_bpf, need_root, run, stack_of,  # noqa: E402
-                  temporary_directory, test, thread_of)
+from live import (HOLDUP, WORKLOADS, Workload, ask, at_end, main, need_bpf, need_root, run,  # noqa: E402
+                  stack_of, temporary_directory, test, thread_of)
 
 # C0 without the line end, DEL, and C1 as UTF-8 or as a raw byte.
 CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
@@ -170,7 +170,7 @@ def _():
     workload = Workload("abba")
     time.sleep(0.3)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([os.environ.get("HOLDUP", "build/holdup"), "why", str(workload.pid)], stdout=full,
+        done = subprocess.run([HOLDUP, "why", str(workload.pid)], stdout=full,
                               stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == 1 and b"No space left" in done.stderr, (done.returncode, done.stderr)
 

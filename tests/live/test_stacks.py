@@ -9,8 +9,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (WORKLOADS, Workload, ask, at_end, main, need_bpf, need_command, physical_ips, stack_of,  # noqa: E402
-                  temporary_directory, test, thread_of, wait_until)
+from live import (WORKLOADS, Workload, ask, at_end, main, need_bpf, need_command, physical_ips,  # noqa: E402
+                  stack_of, temporary_directory, test, thread_of, wait_until)
 
 FRAME = re.compile(r"^#\d+\s+0x([0-9a-f]+)")
 THREAD = re.compile(r"^TID (\d+):")

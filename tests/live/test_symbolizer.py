@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The symbolizer: a process without any right, and without any importance."""
 
+import json
 import os
 import signal
 import subprocess
@@ -92,7 +93,6 @@ def why_while_killing(pid):
 
 @test("killed again and again, it takes nothing but names with it: the verdict stands, with addresses and a note")
 def _():
-    import json  # pylint: disable=import-outside-toplevel
     need_bpf()
     workload = Workload("abba")
     time.sleep(0.3)
@@ -117,7 +117,6 @@ def _():
 
 @test("killed while holdup watches, it is started anew: a later finding has names")
 def _():
-    import json  # pylint: disable=import-outside-toplevel
     need_bpf()
     first = Workload("abba")
     watch = start_watch("--comm", "abba", "--comm", "philosophers", "--min-wait=200ms", "--interval=200ms",

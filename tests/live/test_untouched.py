@@ -78,7 +78,8 @@ def _():
         watcher.stop()
         assert watcher.rounds > 0 and watcher.states == {"S"}, (command, watcher.states)
         after = switch_counts(workload.pid)
-        assert after == before, {tid: (before[tid], after.get(tid)) for tid in before if before[tid] != after.get(tid)}
+        moved = {tid: (before[tid], after.get(tid)) for tid in before if before[tid] != after.get(tid)}
+        assert not moved, moved
 
 
 @test("a running program goes on running while it is watched")

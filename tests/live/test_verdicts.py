@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (Workload, ask, assert_in_order, functions_of, main, need_bpf, need_command, need_root, test,  # noqa: E402
-                  thread_of)
+from live import (Workload, ask, assert_in_order, functions_of, main, need_bpf, need_command,  # noqa: E402
+                  need_root, test, thread_of)
 from verdict import Expect, held_by  # noqa: E402
 
 # Long enough to be seen as stuck with this threshold, short enough for a test.
