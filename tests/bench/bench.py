@@ -1,0 +1,392 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measures holdup beside what people use today, on the same processes, in the same run. Asserts nothing.
+
+usage: bench.py [--quick] [--only=SECTION[,SECTION]] [--threads=N]   (normally: make bench, as root)
+
+Sections: kernel (in-kernel time of a pass), scan (whole `holdup scan`), why (`holdup why` against gdb and
+eu-stack), memory (peaks of all of those), throughput (a watched program's own work).
+Every figure is a median, with the number of measurements and the least and the greatest of them.
+
+Environment: HOLDUP (the binary), BUILD (the build directory with workloads and bench programs).
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(ROOT, "build")))
+HOLDUP = os.path.abspath(os.environ.get("HOLDUP", os.path.join(BUILD, "holdup")))
+POOL = os.path.join(BUILD, "tests", "workloads", "pool")
+THROUGHPUT = os.path.join(BUILD, "tests", "bench", "throughput")
+MEASURE = os.path.join(BUILD, "tests", "bench", "measure")
+BPF_STATS = "/proc/sys/kernel/bpf_stats_enabled"
+SECTIONS = ("kernel", "scan", "why", "memory", "throughput")
+BPF_PROGRAM = "snapshot"
+GDB = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt"]
+
+
+class Cannot(Exception):
+    """This cannot be measured here; the reason is printed in place of a figure."""
+
+
+# Figures --------------------------------------------------------------------------------------------
+
+
+def scaled(value, unit):
+    """Nanoseconds and kilobytes in the unit that reads best."""
+    if unit == "ns":
+        for size, name in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
+            if value >= size:
+                return "%.4g %s" % (value / size, name)
+        return "%.4g ns" % value
+    if unit == "kB":
+        return "%.1f MB" % (value / 1024)
+    return ("%.4g %s" % (value, unit)).strip()
+
+
+def figure(name, values, unit, baseline=None, text="x faster"):
+    """One line: median, n, least and greatest; the ratio to a baseline's median where there is one."""
+    middle = statistics.median(values)
+    line = "  %-46s %10s   n=%-3d %s .. %s" % (
+        name, scaled(middle, unit), len(values), scaled(min(values), unit), scaled(max(values), unit))
+    if baseline:
+        line += "   %.3g%s" % (statistics.median(baseline) / middle, text)
+    print(line, flush=True)
+    return middle
+
+
+def heading(text):
+    print("\n" + text, flush=True)
+
+
+# Processes ------------------------------------------------------------------------------------------
+
+
+class Pool:
+    """A process in which `count` threads wait for one mutex, hung before anything looks at it."""
+
+    def __init__(self, count):
+        self.count = count
+        self.process = subprocess.Popen([POOL, str(count)], stdout=subprocess.PIPE)
+        line = self.process.stdout.readline()
+        if not line:
+            raise Cannot("%s %d did not start (limits on threads?)" % (POOL, count))
+        self.pid = json.loads(line)["pid"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def await_asleep(self):
+        """A debugger that lets go of a process leaves it running for a moment."""
+        while any(b"State:\tS" not in read_bytes("/proc/%d/task/%s/status" % (self.pid, tid))
+                  for tid in os.listdir("/proc/%d/task" % self.pid)):
+            time.sleep(0.05)
+
+
+def read_bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Run:
+    """What one command cost, and what it said."""
+
+    def __init__(self, command, statuses=(0,)):
+        with tempfile.NamedTemporaryFile() as numbers:
+            done = subprocess.run([MEASURE, numbers.name] + command, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            fields = numbers.read().split()
+        if done.returncode or len(fields) != 4:
+            raise Cannot("measure failed: " + done.stderr.decode(errors="replace").strip())
+        self.status, self.wall_ns, self.cpu_ns, self.peak_kb = (int(field) for field in fields)
+        self.stdout = done.stdout
+        if self.status not in statuses:
+            raise Cannot("%s ended with status %d: %s" % (
+                " ".join(command), self.status, done.stderr.decode(errors="replace").strip()[-300:]))
+
+    def summary(self):
+        return json.loads(self.stdout.decode().splitlines()[-1])
+
+
+def holdup(*arguments):
+    # Status 3: it found something, as it may.
+    return Run([HOLDUP] + list(arguments), statuses=(0, 3))
+
+
+class Watch:
+    """`holdup watch` beside the measured program, with its findings thrown away."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen([HOLDUP, "watch", "--json"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.began = time.monotonic()
+        # Loading the programs is over by then; what is measured is the watching.
+        time.sleep(1.5)
+        if self.process.poll() is not None:
+            raise Cannot("holdup watch ended with status %d" % self.process.returncode)
+        return self
+
+    def __exit__(self, *_):
+        self.cpu_ns = cpu_ns_of(self.process.pid)
+        self.seconds = time.monotonic() - self.began
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def cpu_ns_of(pid):
+    """CPU time of a process and of its children that still live."""
+    total = 0
+    pids = [pid]
+    while pids:
+        one = pids.pop()
+        try:
+            fields = read_bytes("/proc/%d/stat" % one).rsplit(b")", 1)[1].split()
+            pids += [int(child) for child in read_bytes("/proc/%d/task/%d/children" % (one, one)).split()]
+        except OSError:
+            continue
+        total += (int(fields[11]) + int(fields[12])) * 1000000000 // os.sysconf("SC_CLK_TCK")
+    return total
+
+
+# Sections -------------------------------------------------------------------------------------------
+
+
+def program_counters(holder):
+    """(runs, ns) of the iterator's program that the process holds, from the kernel's own statistics."""
+    tool = shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if not tool:
+        raise Cannot("no bpftool")
+    shown = json.loads(subprocess.run([tool, "--json", "prog", "show"], stdout=subprocess.PIPE, check=True).stdout)
+    for program in shown:
+        if program.get("name") == BPF_PROGRAM and any(by["pid"] == holder for by in program.get("pids", [])):
+            return program.get("run_cnt", 0), program.get("run_time_ns", 0)
+    raise Cannot("no BPF program %s of process %d is loaded" % (BPF_PROGRAM, holder))
+
+
+def measure_kernel(setting):
+    """In-kernel time: the BPF program's own, by the kernel's statistics, a second's scan at a time."""
+    heading("In-kernel time of tier 1, %d threads waiting for one lock" % setting.threads)
+    before = read_bytes(BPF_STATS)
+    try:
+        with open(BPF_STATS, "w", encoding="ascii") as file:
+            file.write("1")
+    except OSError as error:
+        raise Cannot("%s: %s" % (BPF_STATS, error.strerror)) from error
+    try:
+        with Pool(setting.threads), Watch() as watch:
+            per_thread = []
+            last = program_counters(watch.process.pid)
+            deadline = time.monotonic() + 4 * setting.scans + 10
+            while len(per_thread) < setting.scans and time.monotonic() < deadline:
+                time.sleep(1)
+                now = program_counters(watch.process.pid)
+                if now[0] - last[0] >= setting.threads:
+                    per_thread.append((now[1] - last[1]) / (now[0] - last[0]))
+                last = now
+            if not per_thread:
+                raise Cannot("no scan was seen")
+    finally:
+        with open(BPF_STATS, "wb") as file:
+            file.write(before)
+    figure("BPF program, per thread and pass", per_thread, "ns")
+    figure("times %d threads" % setting.threads, [ns * setting.threads for ns in per_thread], "ns")
+
+
+def measure_scan(setting):
+    heading("`holdup scan` of the whole machine, %d threads waiting for one lock" % setting.threads)
+    with Pool(setting.threads) as pool:
+        runs, slow, plain = [], [], []
+        for number in range(setting.scans):
+            runs.append(holdup("scan", "--json"))
+            if number < setting.slow:
+                slow.append(holdup("scan", "--json", "--source=procfs"))
+                plain.append(read_syscalls(pool.pid))
+    baseline = [run.wall_ns for run in slow]
+    figure("holdup scan, wall", [run.wall_ns for run in runs], "ns", baseline, "x faster than --source=procfs")
+    figure("  of which the passes over threads", [run.summary()["self"]["scan_us"] * 1000 for run in runs], "ns")
+    figure("  CPU of holdup", [run.cpu_ns for run in runs], "ns")
+    figure("  threads looked at", [run.summary()["threads"] for run in runs], "")
+    figure("holdup scan --source=procfs, wall", baseline, "ns")
+    figure("only reading /proc/PID/task/*/syscall once", plain, "ns")
+    setting.peaks.append(("holdup scan, %d waiters" % setting.threads, [run.peak_kb for run in runs]))
+
+
+def read_syscalls(pid):
+    """What a script pays that reads one file per thread, of this one process."""
+    began = time.monotonic_ns()
+    for tid in os.listdir("/proc/%d/task" % pid):
+        read_bytes("/proc/%d/task/%s/syscall" % (pid, tid))
+    return time.monotonic_ns() - began
+
+
+def measure_why(setting):
+    count = setting.why_threads
+    heading("One process of %d threads: who waits for what, with stacks" % (count + 1))
+    peers = {"gdb -ex 'thread apply all bt'": GDB + ["-p"], "eu-stack": ["eu-stack", "-p"]}
+    for name, command in list(peers.items()):
+        if not shutil.which(command[0]):
+            print("  %s: not installed" % command[0])
+            del peers[name]
+    ours, bare, theirs, frames = [], [], {name: [] for name in peers}, {}
+    with Pool(count) as pool:
+        for number in range(setting.whys):
+            pool.await_asleep()
+            ours.append(holdup("why", str(pool.pid), "--json"))
+            bare.append(holdup("why", str(pool.pid), "--json", "--no-symbols"))
+            if number >= setting.slow:
+                continue
+            for name, command in peers.items():
+                pool.await_asleep()
+                # eu-stack ends with 1 when one stack of a thousand is incomplete.
+                run = Run(command + [str(pool.pid)], statuses=(0, 1))
+                theirs[name].append(run)
+                frames[name] = len(re.findall(rb"(?m)^#\d+", run.stdout))
+    median = figure("holdup why", [run.wall_ns for run in ours], "ns")
+    figure("  without symbols and stacks' names", [run.wall_ns for run in bare], "ns")
+    figure("  CPU of holdup", [run.cpu_ns for run in ours], "ns")
+    for name, runs in theirs.items():
+        middle = figure(name, [run.wall_ns for run in runs], "ns")
+        print("      %.3g times holdup's; it printed %d frames, and the process stood still meanwhile" % (
+            middle / median, frames[name]))
+    setting.peaks.append(("holdup why, %d threads" % count, [run.peak_kb for run in ours]))
+    for name, runs in theirs.items():
+        setting.peaks.append(("%s, same process" % name, [run.peak_kb for run in runs]))
+
+
+def measure_memory(setting):
+    heading("Peak memory (largest process of each command)")
+    if not setting.peaks:
+        raise Cannot("sections scan and why give these figures")
+    for name, values in setting.peaks:
+        figure(name, values, "kB")
+
+
+class Worker:
+    """The program at work; window() gives its rounds a second over some seconds."""
+
+    def __init__(self, threads):
+        self.process = subprocess.Popen([THROUGHPUT, str(threads)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def counters(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline().split()
+        if len(line) != 3:
+            raise Cannot("the program at work ended")
+        return [int(word) for word in line]
+
+    def window(self, seconds):
+        first = self.counters()
+        time.sleep(seconds)
+        last = self.counters()
+        return (last[1] - first[1]) / ((last[0] - first[0]) / 1e9)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def measure_throughput(setting):
+    threads = os.cpu_count() or 2
+    heading("A program's own work, %d threads on %d CPUs, scanned every second or not" % (threads, threads))
+    alone, watched, ratios, noise, cpu = [], [], [], [], []
+    with Worker(threads) as worker:
+        worker.window(1)
+        for pair in range(setting.pairs):
+            def with_watch():
+                with Watch() as watch:
+                    watched.append(worker.window(setting.window_s))
+                cpu.append(100 * watch.cpu_ns / 1e9 / watch.seconds)
+                return watched[-1]
+
+            def without():
+                alone.append(worker.window(setting.window_s))
+                return alone[-1]
+
+            # Alternately first, so that a drift of the machine counts for both alike.
+            if pair % 2:
+                plain, seen = without(), with_watch()
+            else:
+                seen, plain = with_watch(), without()
+            ratios.append(100 * (seen / plain - 1))
+            noise.append(100 * (without() / plain - 1))
+            alone.pop()
+    figure("rounds a second, alone", alone, "")
+    figure("rounds a second, under holdup watch", watched, "")
+    figure("change under holdup watch, pair by pair", ratios, "%")
+    figure("change between two windows alone (the noise)", noise, "%")
+    figure("holdup watch, CPU (of one; with its start)", cpu, "%")
+
+
+class Setting:
+    """How much is measured."""
+
+    def __init__(self, quick):
+        self.threads = 10000
+        self.why_threads = 999
+        self.scans = 5 if quick else 15
+        self.whys = 3 if quick else 11
+        self.slow = 1 if quick else 5
+        self.pairs = 3 if quick else 10
+        self.window_s = 3
+        self.peaks = []
+
+
+def main(arguments):
+    setting = Setting("--quick" in arguments)
+    only = SECTIONS
+    for argument in arguments:
+        if argument.startswith("--only="):
+            only = argument[len("--only="):].split(",")
+        elif argument.startswith("--threads="):
+            setting.threads = int(argument[len("--threads="):])
+        elif argument != "--quick":
+            print(__doc__.strip(), file=sys.stderr)
+            return 2
+    if set(only) - set(SECTIONS):
+        print("bench: sections are " + " ".join(SECTIONS), file=sys.stderr)
+        return 2
+    if os.geteuid() != 0:
+        print("bench: needs root, as the scan of a whole machine does", file=sys.stderr)
+        return 1
+    version = subprocess.run([HOLDUP, "--version"], stdout=subprocess.PIPE, check=False).stdout
+    print("%s; Linux %s, %d CPUs, load %.2f" % (
+        version.decode(errors="replace").split("\n")[0], platform.release(), os.cpu_count() or 0,
+        os.getloadavg()[0]))
+    failed = False
+    for section in SECTIONS:
+        if section not in only:
+            continue
+        try:
+            globals()["measure_" + section](setting)
+        except Cannot as reason:
+            failed = True
+            print("  not measured: %s" % reason, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
