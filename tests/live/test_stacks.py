@@ -23,7 +23,6 @@ BUILDS = [
     ("abba-static", "static"),
     ("abba-stripped", "stripped"),
     ("abba-static-stripped", "static and stripped"),
-    ("abba-musl", "musl"),
     ("hundred_dso", "100 shared objects"),
     ("bank", "C++"),
     ("lost_wakeup", "a condvar and a join, in libc without frame pointers"),

@@ -3,10 +3,10 @@
 #include "workload.h"
 
 pthread_mutex_t m1, m2;
+volatile unsigned work;
 
 WORKLOAD_FUNCTION static void *fighter(void *argument)
 {
-	volatile unsigned work = 0;
 	for (;;) {
 		pthread_mutex_lock(&m1);
 		pthread_mutex_lock(&m2);
