@@ -113,7 +113,8 @@ struct wait wait_of_thread(const struct world *world, const struct thread *threa
 	};
 	wait.is_stable = thread_is_stable(thread);
 	wait.is_timed = wait.call.timed;
-	wait.is_shared = !wait.call.is_private && process_address_is_shared(process, wait.call.address);
+	wait.is_shared = !wait.call.is_private &&
+			 (!process->mappings.count || process_address_is_shared(process, wait.call.address));
 	wait.join_target = find_join_target(world, thread, &wait, question.hint, question.libc_kind);
 	if (wait.join_target) {
 		wait.lock = (struct lock_view){
@@ -123,6 +124,7 @@ struct wait wait_of_thread(const struct world *world, const struct thread *threa
 			.fits = true,
 		};
 		wait.words_are_evidence = true;
+		wait.is_shared = false;
 		return wait;
 	}
 	wait.lock = lock_recognise(&question);

@@ -12,7 +12,8 @@ struct wait {
 	bool is_stable; /* thread_is_stable() */
 	bool is_timed;
 	bool words_are_evidence; /* what `lock` says was read in pass 2 */
-	bool is_shared; /* the word lies in memory that other processes share, as far as is known */
+	/* The word may lie in memory that other processes share: the call says so, and the memory map, if known. */
+	bool is_shared;
 };
 
 /* Decodes what the thread does; cheap enough for each thread of a scan. */
