@@ -130,8 +130,8 @@ START_TEST(mistakes_are_explained)
 	static const struct {
 		const char *line, *problem;
 	} cases[] = {
-		{ "", "what should it do? 'holdup help' lists the verbs" },
-		{ "--json", "what should it do? 'holdup help' lists the verbs" },
+		{ "", "usage: holdup VERB [flags]; 'holdup help' lists the verbs" },
+		{ "--json", "usage: holdup VERB [flags]; 'holdup help' lists the verbs" },
 		{ "wacth", "unknown verb 'wacth'; did you mean 'watch'?" },
 		{ "wh 1", "unknown verb 'wh'; did you mean 'why'?" },
 		{ "profile", "unknown verb 'profile'; 'holdup help' lists them" },

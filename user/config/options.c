@@ -412,7 +412,7 @@ int options_parse(const struct verb *const *verbs, int argc, char **argv, struct
 		return check_verb(ret_options, problem);
 	if (ret_options->help || ret_options->version)
 		return 0;
-	text_buffer_add(problem, "what should it do? 'holdup help' lists the verbs");
+	text_buffer_add(problem, "usage: holdup VERB [flags]; 'holdup help' lists the verbs");
 	return -EINVAL;
 }
 
