@@ -2,52 +2,35 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "source/proc_internal.h"
 #include "source/source.h"
 
-/* Pages asked for in one call. */
-enum { PIECES_MAX = 64 };
-
 /*
- * Splits [address, address + length) at page boundaries, PIECES_MAX pieces at most: the kernel transfers
- * whole pieces only, so that a hole costs its own page and not the readable ones before it.
+ * By /proc/TID/mem and not by process_vm_readv(): the latter waits, maybe for ever, for whoever handles the
+ * faults of a page that was given to userfaultfd; the former fails (mm/gup.c: only a caller that says it can
+ * be unlocked is made to wait).
  */
-static size_t split_pages(uint64_t address, size_t length, struct iovec pieces[static PIECES_MAX],
-			  size_t *ret_bytes)
-{
-	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE), count = 0, bytes = 0;
-	while (bytes < length && count < PIECES_MAX) {
-		size_t piece = page_bytes - (size_t)((address + bytes) % page_bytes);
-		if (piece > length - bytes)
-			piece = length - bytes;
-		pieces[count++] = (struct iovec){ (void *)(uintptr_t)(address + bytes), piece };
-		bytes += piece;
-	}
-	*ret_bytes = bytes;
-	return count;
-}
-
 ssize_t proc_read_task_memory(uint32_t tid, uint64_t address, void *buffer, size_t length)
 {
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%u/mem", tid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return proc_error(errno);
 	size_t done = 0;
-	if (length && address > UINT64_MAX - (length - 1))
-		length = (size_t)(UINT64_MAX - address) + 1;
-	while (done < length) {
-		struct iovec remote[PIECES_MAX], local = { (char *)buffer + done, 0 };
-		size_t count = split_pages(address + done, length - done, remote, &local.iov_len);
-		ssize_t got = process_vm_readv((pid_t)tid, &local, 1, remote, count, 0);
-		if (got < 0 && !done)
-			return proc_error(errno);
-		if (got <= 0)
-			break;
-		done += (size_t)got;
-		if ((size_t)got < local.iov_len)
-			break;
+	int err = 0;
+	while (done < length && !err) {
+		ssize_t got = pread(fd, (char *)buffer + done, length - done, (off_t)(address + done));
+		if (got > 0)
+			done += (size_t)got;
+		else
+			/* An exited task has no memory; addresses beyond the user's half are no offsets. */
+			err = !got ? -ESRCH : errno == EIO || errno == EINVAL ? -EFAULT : proc_error(errno);
 	}
-	return done || !length ? (ssize_t)done : -EFAULT;
+	close(fd);
+	return done || !length ? (ssize_t)done : err;
 }
 
 ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length)

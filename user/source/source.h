@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A source turns a live machine (or memory, in tests) into records. Backends: "bpf" (sleepable task
- * iterator), "procfs" (/proc and process_vm_readv), "memory". All emit the same records; what one can't
+ * iterator), "procfs" (/proc alone), "memory". All emit the same records; what one can't
  * tell it leaves out and flags (bpf/events.h).
  *
  * Sources only ever read. None stops a thread, sends a signal or attaches with ptrace.
@@ -79,7 +79,10 @@ int proc_describe_process(uint32_t tgid, const struct event_sink *sink);
 int proc_describe_mappings(uint32_t tgid, size_t limit, const struct event_sink *sink);
 /* A DESCRIPTOR record: what file, socket or pipe an fd is, and its other end where it can be known. */
 int proc_describe_descriptor(uint32_t tgid, int fd, const struct event_sink *sink);
-/* Reads the target's memory with process_vm_readv. Returns bytes read (maybe fewer) or a negative errno. */
+/*
+ * Reads the target's memory, never waiting for a fault handler of its own. Returns bytes read (maybe fewer) or
+ * a negative errno.
+ */
 ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length);
 /*
  * Opens the file behind a mapping read-only for the symbolizer: through map_files (right for deleted,
