@@ -263,28 +263,32 @@ struct placement {
 };
 
 static char *page;
+static const struct placement *placed;
 
 static void *wait_on_page(void *argument)
 {
 	waiter_tid = own_tid();
 	pthread_barrier_wait(&started);
-	syscall(SYS_futex, argument, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	pthread_barrier_wait(&started);
+	syscall(SYS_futex, page + placed->offset, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 	return NULL;
 }
 
 static void wait_at_an_edge(const void *argument)
 {
-	const struct placement *placement = argument;
 	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	placed = argument;
 	pthread_barrier_init(&started, NULL, 2);
+	start_thread(wait_on_page, NULL, 0);
+	pthread_barrier_wait(&started);
 	char *pages = mmap(NULL, 3 * page_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	page = pages + page_bytes;
+	pthread_barrier_wait(&started);
+	child_await((pid_t)waiter_tid, SYS_futex, (uintptr_t)page + placed->offset);
+	/* Last, so that nothing else is mapped into the holes. */
 	munmap(pages, page_bytes);
 	munmap(pages + 2 * page_bytes, page_bytes);
-	start_thread(wait_on_page, page + placement->offset, 0);
-	pthread_barrier_wait(&started);
-	child_await((pid_t)waiter_tid, SYS_futex, (uintptr_t)page + placement->offset);
-	if (placement->unmap)
+	if (placed->unmap)
 		munmap(page, page_bytes);
 	const uint64_t facts[] = { (uintptr_t)page, waiter_tid };
 	child_tell(facts, 2);
@@ -515,11 +519,13 @@ static const uint64_t pattern[] = { 0x1122334455667788, 0x99aabbccddeeff00 };
 
 static void *sleep_on_a_pattern(void *argument)
 {
-	volatile uint64_t local[2] = { pattern[0], pattern[1] };
+	uint64_t local[2] = { pattern[0], pattern[1] };
+	/* As one piece of memory that is in use to the end: compilers would take it apart. */
+	__asm__ volatile("" : "+m"(local));
 	waiter_tid = own_tid();
 	pthread_barrier_wait(&started);
-	while (local[0])
-		syscall(SYS_futex, &shared_word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	syscall(SYS_futex, &shared_word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+	__asm__ volatile("" : "+m"(local));
 	return NULL;
 }
 

@@ -33,26 +33,36 @@ ssize_t proc_read_task_memory(uint32_t tid, uint64_t address, void *buffer, size
 	return done || !length ? (ssize_t)done : err;
 }
 
-ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length)
+/* Reads by any other thread of the process: they all have the same memory. */
+static ssize_t read_by_another(int dir, uint32_t tgid, uint64_t address, void *buffer, size_t length)
 {
-	ssize_t got = proc_read_task_memory(tgid, address, buffer, length);
-	if (got != -ESRCH)
-		return got;
-	/* A leader that has exited before its threads has no memory any more, they have. */
-	struct proc_stat leader;
 	struct proc_numbers threads;
 	uint32_t tid;
+	ssize_t got = proc_numbers_open(&threads, dir, "task");
+	if (got)
+		return got;
+	got = -ESRCH;
+	while (got == -ESRCH && proc_numbers_next(&threads, &tid))
+		got = tid == tgid ? -ESRCH : proc_read_task_memory(tid, address, buffer, length);
+	proc_numbers_close(&threads);
+	return got;
+}
+
+ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length)
+{
+	struct proc_stat leader;
+	ssize_t got = proc_read_task_memory(tgid, address, buffer, length);
+	if (got != -ESRCH && got != -EACCES)
+		return got;
+	/* A leader that has exited before its threads has no memory any more, they have. */
 	int dir = proc_open_dir(tgid);
 	if (dir < 0)
 		return dir;
 	int err = proc_read_stat(dir, &leader);
-	if (!err)
-		err = proc_numbers_open(&threads, dir, "task");
-	close(dir);
 	if (err)
-		return err;
-	while (got == -ESRCH && proc_numbers_next(&threads, &tid))
-		got = tid == tgid ? -ESRCH : proc_read_task_memory(tid, address, buffer, length);
-	proc_numbers_close(&threads);
+		got = err;
+	else if (proc_thread_state(leader.state) == EVENT_STATE_DEAD)
+		got = read_by_another(dir, tgid, address, buffer, length);
+	close(dir);
 	return got;
 }

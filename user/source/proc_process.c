@@ -47,12 +47,12 @@ int proc_describe_process(uint32_t tgid, const struct event_sink *sink)
 	/* What can't be told (another user's program, a kernel without cgroups) stays empty. */
 	int live = proc_open_live_dir(tgid);
 	proc_read_link(live < 0 ? dir : live, "exe", exe, sizeof(exe));
+	record.pid_ns = proc_read_namespace(live < 0 ? dir : live, "ns/pid");
 	if (live >= 0)
 		close(live);
 	read_cgroup(dir, &cgroup);
 	if (proc_strip_deleted(exe))
 		record.flags |= EVENT_PROCESS_EXE_DELETED;
-	record.pid_ns = proc_read_namespace(dir, "ns/pid");
 	record.ns_tgid = status.ns_tgid;
 	record.uid = status.uid;
 	record.start_ns = proc_ticks_ns(stat.start_ticks);

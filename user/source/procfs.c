@@ -39,7 +39,7 @@ struct process {
 	uint32_t tgid;
 	int dir;
 	struct proc_stat leader;
-	bool described; /* pid_ns and compat are known: they are read when the first thread is reported */
+	bool described; /* pid_ns and compat are known: they are read from the first live thread that is reported */
 	uint32_t pid_ns;
 	bool compat;
 	uint64_t unreadable_count; /* windows */
@@ -92,6 +92,12 @@ static bool same_syscall(const struct proc_syscall *a, const struct proc_syscall
 	       !memcmp(a->args, b->args, sizeof(a->args));
 }
 
+static bool is_dead(int dir)
+{
+	struct proc_stat stat;
+	return !proc_read_stat(dir, &stat) && proc_thread_state(stat.state) == EVENT_STATE_DEAD;
+}
+
 /*
  * Reads what a thread does. `syscall` is read before and after the switch count: asleep in the same call
  * both times, so that a thread with the same count in two passes cannot have run in between, in whichever
@@ -102,6 +108,11 @@ static int read_thread(int dir, enum source_scope scope, struct thread *thread)
 {
 	struct proc_syscall again = { 0 };
 	int err = proc_read_syscall(dir, &thread->syscall);
+	/* Of a thread that has exited the file may not be read even where those of the others may. */
+	if (err == -EACCES && is_dead(dir)) {
+		thread->syscall = (struct proc_syscall){ .running = true, .number = -1 };
+		err = 0;
+	}
 	if (err)
 		return err;
 	if (scope == SOURCE_WAITERS && !is_futex_wait(&thread->syscall))
@@ -247,7 +258,7 @@ static int scan_thread(struct pass *pass, struct process *process, uint32_t tid,
 	if (dir < 0)
 		return proc_error(errno);
 	int err = read_thread(dir, pass->scan->scope, &thread);
-	if (!err && !process->described) {
+	if (!err && !process->described && proc_thread_state(thread.stat.state) != EVENT_STATE_DEAD) {
 		process->pid_ns = proc_read_namespace(dir, "ns/pid");
 		process->compat = proc_is_compat(dir);
 		process->described = true;
