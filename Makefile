@@ -184,12 +184,17 @@ fuzz-run: $(FUZZ_SOURCES:%.c=$(BUILD)/%)
 C_FILES = $(wildcard bpf/*.[ch] user/*.[ch] user/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] demo/*.[ch])
 SHELL_FILES = $(wildcard tools/check-headers tools/deps tools/gen-vmlinux .ci/run demo/run tests/fuzz/run tests/house/*_test)
 
-lint: $(BUILD)/holdup ## cppcheck, clang-tidy and shellcheck
+LINT_SOURCES = $(ENGINE_SOURCES) $(HOLDUP_SOURCES)
+lint: $(SKELETONS) ## cppcheck, clang-tidy, shellcheck
 	$(Q)tools/deps build lint
-	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--suppress=missingIncludeSystem -D_GNU_SOURCE -Iuser -Ibpf $(ENGINE_SOURCES) $(HOLDUP_SOURCES)
-	$(Q)clang-tidy --quiet $(ENGINE_SOURCES) $(HOLDUP_SOURCES) -- -std=gnu17 $(CPPFLAGS)
-	$(Q)shellcheck $$(grep -lE '^#!/bin/(ba)?sh' $(SHELL_FILES))
+	$(Q)status=0; \
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+		--suppress=missingIncludeSystem --suppress=shiftTooManyBitsSigned -D_GNU_SOURCE -Iuser -Ibpf \
+		$(LINT_SOURCES) || status=1; \
+	printf '%s\n' $(LINT_SOURCES) | xargs -P 2 -n 1 sh -c 'clang-tidy --quiet "$$0" -- -std=gnu17 -D_GNU_SOURCE \
+		-Iuser -Ibpf -isystem $(BUILD)/bpf 2>/dev/null' || status=1; \
+	shellcheck $$(grep -lE '^#!/(usr/)?bin/(env )?(ba)?sh' $(SHELL_FILES)) || status=1; \
+	exit $$status
 
 format: ## format the C sources in place
 	$(Q)clang-format -i $(C_FILES)
