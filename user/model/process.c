@@ -85,6 +85,7 @@ void process_remove(struct world *world, struct process *process)
 {
 	while (process->owned_thread_count)
 		remove_threads(world, process);
+	array_clear(&process->threads);
 	process_forget_description(world, process);
 	if (process->has_handed_locks)
 		forget_handed_locks(world, process);
