@@ -24,13 +24,16 @@ struct detect_options {
 	bool show_idle;
 };
 
-/* What a detector may look at; all of it const and alive during the call only. */
+/* What a detector may look at; alive during the call only. */
 struct detect_context {
 	const struct world *world;
 	const struct wait_graph *graph;
 	const struct detect_options *options;
-	/* Findings of the detectors before it: a later one doesn't repeat what an earlier one explains. */
-	const struct finding_list *earlier;
+	/*
+	 * One for each node of the graph: a finding tells already why this thread waits. Detectors set it;
+	 * a later one doesn't repeat what an earlier one explains.
+	 */
+	bool *explained;
 };
 
 struct detector {

@@ -298,6 +298,18 @@ static void find_roots(struct wait_graph *graph)
 	}
 }
 
+static int find_freedom(struct wait_graph *graph, const struct process *process)
+{
+	enum thread_freedom freest = THREAD_STUCK;
+	array_each(&process->threads, slot) {
+		enum thread_freedom own = thread_is_alive(*slot) ? thread_freedom(graph, *slot) : THREAD_STUCK;
+		freest = own > freest ? own : freest;
+	}
+	if (!process_is_complete(graph->world, process))
+		freest = THREAD_BUSY;
+	return hash_table_put(&graph->freedom_of_process, process->tgid, 0, (void *)((uintptr_t)freest + 1));
+}
+
 static int fill(struct wait_graph *graph)
 {
 	size_t position = 0;
@@ -322,6 +334,12 @@ static int fill(struct wait_graph *graph)
 			return err;
 	}
 	find_roots(graph);
+	position = 0;
+	while ((process = world_next_process(graph->world, &position))) {
+		err = process->pass_mask & 1u << (WORLD_PASS_COUNT - 1) ? find_freedom(graph, process) : 0;
+		if (err)
+			return err;
+	}
 	return 0;
 }
 
@@ -333,6 +351,7 @@ int wait_graph_build(const struct world *world, struct wait_graph **ret_graph)
 	graph->world = world;
 	hash_table_init(&graph->node_of_tid);
 	hash_table_init(&graph->lock_of_key);
+	hash_table_init(&graph->freedom_of_process);
 	int err = fill(graph);
 	if (err) {
 		wait_graph_free(graph);
@@ -350,6 +369,7 @@ struct wait_graph *wait_graph_free(struct wait_graph *graph)
 	array_release(&graph->locks);
 	hash_table_release(&graph->node_of_tid);
 	hash_table_release(&graph->lock_of_key);
+	hash_table_release(&graph->freedom_of_process);
 	free(graph);
 	return NULL;
 }
@@ -373,12 +393,15 @@ enum thread_freedom thread_freedom(const struct wait_graph *graph, const struct 
 		bool private_anyway = !thread->process->mappings.count &&
 				      wait->lock.type == LOCK_TYPE_ROBUST_MUTEX;
 		if (wait->is_timed || (wait->is_shared && !private_anyway))
-			return THREAD_IDLE;
+			return wait->lock.type == LOCK_TYPE_COND ? THREAD_AT_REST : THREAD_IDLE;
 		return wait->is_stable ? THREAD_STUCK : THREAD_BUSY;
 	}
 	switch (syscall_class(record->syscall, record->args)) {
 	case SYSCALL_SIGNAL:
 		return syscall_is_timed(record->syscall, record->args) ? THREAD_IDLE : THREAD_AWAITS_SIGNAL;
+	case SYSCALL_EPOLL:
+	case SYSCALL_ACCEPT:
+		return THREAD_AT_REST;
 	default:
 		return THREAD_IDLE;
 	}
@@ -386,15 +409,6 @@ enum thread_freedom thread_freedom(const struct wait_graph *graph, const struct 
 
 enum thread_freedom process_freedom(const struct wait_graph *graph, const struct process *process)
 {
-	enum thread_freedom freest = THREAD_STUCK;
-	if (!process_is_complete(graph->world, process))
-		return THREAD_BUSY;
-	array_each(&process->threads, slot) {
-		enum thread_freedom own;
-		if (!thread_is_alive(*slot))
-			continue;
-		own = thread_freedom(graph, *slot);
-		freest = own > freest ? own : freest;
-	}
-	return freest;
+	uintptr_t known = (uintptr_t)hash_table_get(&graph->freedom_of_process, process->tgid, 0);
+	return known ? (enum thread_freedom)(known - 1) : THREAD_BUSY;
 }

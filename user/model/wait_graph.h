@@ -70,6 +70,7 @@ struct wait_graph {
 	ARRAY(struct graph_lock) locks;
 	struct hash_table node_of_tid; /* index + 1 */
 	struct hash_table lock_of_key;
+	struct hash_table freedom_of_process; /* by tgid: enum thread_freedom + 1 */
 };
 
 /* The graph of the processes that pass 3 showed. Returns 0 or -ENOMEM. */
@@ -87,10 +88,12 @@ bool wait_graph_is_firm(const struct wait_graph *graph, int node);
  * What a thread can still do for others in its process:
  *   THREAD_STUCK		sleeps on a private futex without a timeout: only this process can wake it
  *   THREAD_AWAITS_SIGNAL	sleeps until a signal comes (pause, sigwait) or a child exits
- *   THREAD_IDLE		sleeps where the outside can wake it: epoll, poll, accept, read, a timeout ...
+ *   THREAD_AT_REST	sleeps where event loops and pools rest, and hardly with a lock in hand: epoll, accept, a
+ *			condvar with a timeout; the outside can wake it
+ *   THREAD_IDLE		sleeps elsewhere until the outside or a timeout wakes it: read, poll, nanosleep ...
  *   THREAD_BUSY		runs, or moved during the scan
  */
-enum thread_freedom { THREAD_STUCK, THREAD_AWAITS_SIGNAL, THREAD_IDLE, THREAD_BUSY };
+enum thread_freedom { THREAD_STUCK, THREAD_AWAITS_SIGNAL, THREAD_AT_REST, THREAD_IDLE, THREAD_BUSY };
 enum thread_freedom thread_freedom(const struct wait_graph *graph, const struct thread *thread);
 /* The freest of a process's living threads; THREAD_BUSY when not all its threads are known. */
 enum thread_freedom process_freedom(const struct wait_graph *graph, const struct process *process);
