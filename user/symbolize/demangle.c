@@ -28,11 +28,26 @@ static bool is_rust_v0(const char *name)
 	return name[0] == '_' && name[1] == 'R';
 }
 
+/*
+ * What compilers append for a specialised copy or a piece of a function ("transfer.constprop.0",
+ * "worker.cold", "run.llvm.1234") is no part of its name.
+ */
+static size_t length_without_clone(const char *name, size_t length)
+{
+	static const char *const suffixes[] = { ".constprop.", ".isra.", ".part.", ".cold", ".lto_priv.", ".llvm." };
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
+		const char *found = memmem(name, length, suffixes[i], strlen(suffixes[i]));
+		if (found && found > name)
+			length = (size_t)(found - name);
+	}
+	return length;
+}
+
 size_t demangle(const char *name, char *ret_text, size_t bytes, enum event_language *ret_language)
 {
 	struct output output = { ret_text, 0, bytes };
 	char plain[MANGLED_MAX_BYTES];
-	size_t length = strcspn(name, "@");
+	size_t length = length_without_clone(name, strcspn(name, "@"));
 	*ret_language = EVENT_LANGUAGE_UNKNOWN;
 	if (length < sizeof(plain) && (!strncmp(name, "_Z", 2) || is_rust_v0(name))) {
 		memcpy(plain, name, length);

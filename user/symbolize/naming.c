@@ -47,17 +47,10 @@ static void take_source(struct named_frame *frame, const struct source_frame *so
 	frame->fixed.file_bytes = source->file ? (uint16_t)strnlen(source->file, MESSAGE_MAX_TEXT) : 0;
 }
 
-/* A name that the compiler made for a piece of a function: "transfer.constprop.0", "worker.cold". */
-static bool is_made_up(const char *name)
-{
-	return strchr(name, '.');
-}
-
 /*
  * The out-of-line function is the last frame; what was inlined into it comes before and shares its offset.
  * The symbol table tells where the code starts and knows the name that people call it by
- * (pthread_cond_wait, where debug information says ___pthread_cond_wait); debug information knows what the
- * source calls a piece of a function.
+ * (pthread_cond_wait, where debug information says ___pthread_cond_wait).
  */
 static void name_from_module(struct worker_state *state, struct space_mapping *mapping, struct module *module,
 			     uint64_t pc, uint64_t lookup, bool want_lines, struct named_pc *named)
@@ -67,7 +60,8 @@ static void name_from_module(struct worker_state *state, struct space_mapping *m
 	struct symbol symbol;
 	bool has_symbol = elf_symbols_function(module, &state->ask, mapping->map.start, address,
 					       is_covered(module, address), &symbol);
-	if (want_lines)
+	/* The C library's lines say nothing of the program, and unpacking them takes longer than all else. */
+	if (want_lines && mapping->map.kind != MESSAGE_MAPPING_LIBC)
 		dwarf_lines_find(module, &state->ask, mapping->map.start, address, &source);
 	named->count = source.count ? source.count : 1;
 	for (size_t i = 0; i < source.count; i++) {
@@ -76,8 +70,7 @@ static void name_from_module(struct worker_state *state, struct space_mapping *m
 	}
 	struct named_frame *last = &named->frames[named->count - 1];
 	if (has_symbol) {
-		if (!last->fixed.function_bytes || !is_made_up(symbol.name))
-			set_function(last, symbol.name, source.language);
+		set_function(last, symbol.name, source.language);
 		offset = pc - mapping->bias - symbol.start;
 	} else if (last->fixed.function_bytes && source.function_start) {
 		offset = pc - mapping->bias - source.function_start;
