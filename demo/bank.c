@@ -50,7 +50,6 @@ STEP static void transfer(struct account *from, struct account *to, long amount)
 	to->balance += paid;
 	pthread_mutex_unlock(&to->mutex);
 	pthread_mutex_unlock(&from->mutex);
-	atomic_fetch_add(&transfer_count, 1);
 }
 
 STEP static void serve_customer(unsigned *random)
@@ -58,6 +57,7 @@ STEP static void serve_customer(unsigned *random)
 	unsigned from = (unsigned)rand_r(random) % 3;
 	unsigned to = (from + 1 + (unsigned)rand_r(random) % 2) % 3;
 	transfer(accounts[from], accounts[to], rand_r(random) % 100);
+	atomic_fetch_add(&transfer_count, 1);
 }
 
 static void *teller(void *argument)

@@ -31,7 +31,6 @@ THROUGHPUT = os.path.join(BUILD, "tests", "bench", "throughput")
 MEASURE = os.path.join(BUILD, "tests", "bench", "measure")
 BPF_STATS = "/proc/sys/kernel/bpf_stats_enabled"
 SECTIONS = ("kernel", "scan", "why", "memory", "throughput")
-BPF_PROGRAM = "snapshot"
 GDB = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt"]
 
 
@@ -130,8 +129,11 @@ def holdup(*arguments):
 class Watch:
     """`holdup watch` beside the measured program, with its findings thrown away."""
 
+    def __init__(self, *flags):
+        self.flags = list(flags)
+
     def __enter__(self):
-        self.process = subprocess.Popen([HOLDUP, "watch", "--json"], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([HOLDUP, "watch", "--json"] + self.flags, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.began = time.monotonic()
         # Loading the programs is over by then; what is measured is the watching.
@@ -170,15 +172,18 @@ def cpu_ns_of(pid):
 
 
 def program_counters(holder):
-    """(runs, ns) of the iterator's program that the process holds, from the kernel's own statistics."""
-    tool = shutil.which("bpftool", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not tool:
-        raise Cannot("no bpftool")
-    shown = json.loads(subprocess.run([tool, "--json", "prog", "show"], stdout=subprocess.PIPE, check=True).stdout)
-    for program in shown:
-        if program.get("name") == BPF_PROGRAM and any(by["pid"] == holder for by in program.get("pids", [])):
-            return program.get("run_cnt", 0), program.get("run_time_ns", 0)
-    raise Cannot("no BPF program %s of process %d is loaded" % (BPF_PROGRAM, holder))
+    """(runs, ns) of the BPF program that the process holds, from the kernel's own statistics."""
+    directory = "/proc/%d/fd" % holder
+    for fd in os.listdir(directory):
+        try:
+            if os.readlink("%s/%s" % (directory, fd)) != "anon_inode:bpf-prog":
+                continue
+            text = read_bytes("/proc/%d/fdinfo/%s" % (holder, fd)).decode()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return int(fields["run_cnt"]), int(fields["run_time_ns"])
+    raise Cannot("process %d holds no BPF program" % holder)
 
 
 def measure_kernel(setting):
@@ -191,7 +196,8 @@ def measure_kernel(setting):
     except OSError as error:
         raise Cannot("%s: %s" % (BPF_STATS, error.strerror)) from error
     try:
-        with Pool(setting.threads), Watch() as watch:
+        # Without a pause: the default pace would stretch itself to the CPU budget.
+        with Pool(setting.threads), Watch("--interval=0") as watch:
             per_thread = []
             last = program_counters(watch.process.pid)
             deadline = time.monotonic() + 4 * setting.scans + 10
