@@ -18,8 +18,8 @@ struct detect_options {
 	uint64_t min_wait_ns; /* a lock wait at least this long is a stalled waiter; 0: any */
 	uint32_t tgid; /* only findings about this process; 0: all */
 	/*
-	 * Also report processes that are idle or stalled, nobody can tell: all threads asleep, but one
-	 * can be woken from outside, or a language's run-time keeps idle threads.
+	 * Also report processes all of whose threads sleep where only they themselves could wake each other,
+	 * when that may be by design: a single thread, or a language's run-time that keeps idle threads.
 	 */
 	bool show_idle;
 };

@@ -79,15 +79,8 @@ static uint64_t shortest_sleep_ns(const struct detect_context *context, const st
 static void judge_stall(const struct detect_context *context, const struct process *process, size_t thread_count,
 			struct judgement *judgement)
 {
-	enum thread_freedom freedom = process_freedom(context->graph, process);
-	/* One thread that runs, or that the outside can wake, may wake the others. */
-	if (freedom > THREAD_AT_REST)
-		judgement->silent = true;
 	/* Everybody sleeps, and holdup can't see signal handlers, which may post semaphores. */
 	judge_lower(judgement, CERTAINTY_PROBABLE, "a signal handler, if there is one, could still wake a thread");
-	if (freedom > THREAD_STUCK)
-		judge_lower(judgement, CERTAINTY_POSSIBLE,
-			    "idle or stalled: a thread can be woken from outside, and might then wake the others");
 	/* A program of one thread that waits for an event most likely waits for a signal. */
 	if (thread_count == 1)
 		judge_lower(judgement, CERTAINTY_POSSIBLE, "its only thread may wait for a signal");
@@ -199,12 +192,11 @@ static int report_stall(const struct detect_context *context, const struct proce
 	add_threads(context, process, &builder, &counts);
 	finding->fingerprint = fingerprint_of(context, process, &builder);
 	char age[DURATION_TEXT_BYTES];
-	bool is_whole = process_freedom(context->graph, process) == THREAD_STUCK;
+	const char *who = thread_count == 1 ? "the only thread" : evidence_keepf(evidence, "all %zu threads", thread_count);
 	finding->summary = evidence_keepf(
-		evidence, "%s%zu thread%s of %s (pid %u) sleep%s, %s: %s, for %s", is_whole ? "all " : "", thread_count,
-		thread_count == 1 ? "" : "s", process->comm, process->tgid, thread_count == 1 ? "s" : "",
-		is_whole ? "and none is left to wake them" : "idle or stalled", describe(evidence, &counts),
-		duration_format(stuck_ns, age));
+		evidence, "%s of %s (pid %u) sleep%s, and none is left to wake %s: %s, for %s", who, process->comm,
+		process->tgid, thread_count == 1 ? "s" : "", thread_count == 1 ? "it" : "them",
+		describe(evidence, &counts), duration_format(stuck_ns, age));
 	finding->advice = "Look for a wake-up that was lost or never sent: a condition signalled before it was waited "
 			  "for, a post that comes after the wait, a pool that waits for its own worker.";
 	return evidence_end(&builder);
@@ -225,8 +217,12 @@ static int run(const struct detect_context *context, struct finding_list *findin
 	size_t position = 0, thread_count;
 	const struct process *process;
 	while ((process = world_next_process(context->world, &position))) {
+		/*
+		 * One thread that runs, or that the outside or a signal can wake, may wake the others: a pool that
+		 * idles looks just like one that is stalled, so nothing is said.
+		 */
 		if (!judge_wants_process(context, process) || !process->threads.count ||
-		    process_freedom(context->graph, process) > THREAD_AT_REST)
+		    process_freedom(context->graph, process) != THREAD_STUCK)
 			continue;
 		uint64_t stuck_ns = shortest_sleep_ns(context, process, &thread_count);
 		/* A stall is told by its age alone; a deadlock or an orphaned lock in it is its cause. */

@@ -23,7 +23,6 @@ enum {
 /* glibc pthread_rwlock_t (bits/struct_rwlock.h, nptl/pthread_rwlock_common.c). */
 enum {
 	RWLOCK_READERS = 0,
-	RWLOCK_WRITERS = 4,
 	RWLOCK_WRPHASE_FUTEX = 8,
 	RWLOCK_WRITERS_FUTEX = 12,
 	RWLOCK_CUR_WRITER = 24,
@@ -209,8 +208,7 @@ static bool rwlock_fits(const struct lock_question *q, uint32_t offset, struct l
 		view.role = WAIT_ROLE_BEHIND_READERS;
 		break;
 	case RWLOCK_WRITERS_FUTEX:
-		if (expected != (1 | RWLOCK_FUTEX_USED) || !(readers & RWLOCK_WRLOCKED) ||
-		    !word_or(q, base + RWLOCK_WRITERS, 1))
+		if (expected != (1 | RWLOCK_FUTEX_USED) || !(readers & RWLOCK_WRLOCKED))
 			return false;
 		view.role = writer ? WAIT_ROLE_PLAIN : WAIT_ROLE_BEHIND_FIRST_WRITER;
 		break;
@@ -228,12 +226,22 @@ static bool rwlock_fits(const struct lock_question *q, uint32_t offset, struct l
 
 static bool any_rwlock_fits(const struct lock_question *q, struct lock_view *ret_view)
 {
-	/* A reader's words also look like a later writer's when the object begins elsewhere: ask the stack. */
-	if (q->hint != LOCK_HINT_RDLOCK && rwlock_fits(q, RWLOCK_WRITERS_FUTEX, ret_view))
+	/*
+	 * A reader behind a writer and a later writer sleep on the same value, at different words. The object
+	 * that names its writer is the right one; where the stack says what the thread wants, it decides.
+	 */
+	struct lock_view later;
+	bool later_fits = q->hint != LOCK_HINT_RDLOCK && rwlock_fits(q, RWLOCK_WRITERS_FUTEX, &later);
+	if (!(later_fits && later.owner_ns_tid) && rwlock_fits(q, RWLOCK_WRPHASE_FUTEX, ret_view)) {
+		bool reads = ret_view->mode == WAIT_MODE_SHARED;
+		if (q->hint == LOCK_HINT_NONE ? !later_fits || ret_view->owner_ns_tid || !reads
+					      : (q->hint == LOCK_HINT_RDLOCK) == reads)
+			return true;
+	}
+	if (later_fits) {
+		*ret_view = later;
 		return true;
-	if (rwlock_fits(q, RWLOCK_WRPHASE_FUTEX, ret_view) &&
-	    (q->hint == LOCK_HINT_NONE || (q->hint == LOCK_HINT_RDLOCK) == (ret_view->mode == WAIT_MODE_SHARED)))
-		return true;
+	}
 	return q->hint != LOCK_HINT_WRLOCK && rwlock_fits(q, RWLOCK_READERS, ret_view);
 }
 
