@@ -11,6 +11,7 @@ import pwd
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -47,6 +48,8 @@ def clean_up():
 
 
 def main():
+    if not os.access(HOLDUP, os.X_OK):
+        sys.exit("%s is missing: run make, or set HOLDUP and BUILD" % HOLDUP)
     tap.main(after_each=clean_up)
 
 
@@ -303,6 +306,34 @@ def run(*arguments, timeout=120, wrap=(), environment=None, binary=HOLDUP):
 def ask(*arguments, **options):
     """Runs holdup with --json and returns a parsed Answer."""
     return run(*arguments, "--json", **options).parse()
+
+
+class Background:
+    """A holdup that runs while the test goes on; it must be started, as workloads must, by the main thread:
+    who asks to die with its parent dies with the thread that started it."""
+
+    def __init__(self, *arguments):
+        self.command = [HOLDUP, *[str(argument) for argument in arguments], "--json"]
+        self.began_ns = time.monotonic_ns()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.pid = self.process.pid
+        self.head = b""
+        at_end(self.kill)
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+    def first_object(self):
+        """Waits for the first line of output."""
+        self.head += self.process.stdout.readline()
+        return json.loads(self.head)
+
+    def finish(self, timeout=120):
+        output, errors = self.process.communicate(timeout=timeout)
+        return Answer(" ".join(self.command), self.process.returncode, self.head + output,
+                      errors.decode(errors="replace"), self.began_ns, time.monotonic_ns()).parse()
 
 
 # Findings -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (HOLDUP, Workload, ask, at_end, main, need_root, public_copy, read_text, run, test,  # noqa: E402
+from live import (HOLDUP, Background, Workload, ask, at_end, main, need_root, public_copy, read_text, run, test,  # noqa: E402
                   unprivileged)
 
 # Arguments, exit code, texts that stderr must contain.
@@ -138,15 +138,10 @@ def _():
     need_root()
     hung = Workload("abba")
     for number in (2, 15):
-        watch = subprocess.Popen([HOLDUP, "watch", "--json", "-p", str(hung.pid), "--min-wait=200ms",
-                                  "--interval=200ms"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        at_end(watch.wait)
-        at_end(watch.kill)
-        assert b'"deadlock"' in watch.stdout.readline()
+        watch = Background("watch", "-p", hung.pid, "--min-wait=200ms", "--interval=200ms")
+        assert watch.first_object()["kind"] == "deadlock"
         os.kill(watch.pid, number)
-        output, errors = watch.communicate(timeout=30)
-        assert watch.returncode == 3, (watch.returncode, errors)
-        assert output.splitlines()[-1].startswith(b'{"v":1,"type":"summary"'), output
+        assert watch.finish(timeout=30).status == 3
 
 
 @test("a target that names no process finds nothing, and the watch goes on")

@@ -85,7 +85,7 @@ def _():
     lock = next(lock for lock in answer.process["locks"] if lock["id"] == thread["waits_for"]["lock"])
     assert int(lock["address"], 16) == int(workload.fact("word"), 16), lock
     assert lock["type"] == "futex" and lock["owner_tid"] is None, lock
-    assert answer.summary["lost"]["unreadable"] > 0, answer.summary["lost"]
+    assert answer.summary["lost"]["unreadable_words"] > 0, answer.summary["lost"]
 
 
 for stack_form, stack_what in (("nowhere", "unmapped memory"), ("edge", "the end of a page"), ("loop", "itself")):

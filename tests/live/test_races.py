@@ -14,10 +14,14 @@ ASKINGS = 30
 SOURCES = ("--source=bpf", "--source=procfs")
 
 
+def says_gone(answer):
+    return "no such process" in answer.errors.lower() or "has ended" in answer.errors
+
+
 def check(answer):
     """What may be said of a process that changed meanwhile: nothing, or that it is gone."""
     if answer.status == 1:
-        assert "no such process" in answer.errors.lower(), answer.errors
+        assert says_gone(answer), answer.errors
         return
     assert answer.status == 0, (answer.status, answer.output, answer.errors)
     answer.parse()
@@ -59,7 +63,7 @@ def _():
         answer = run("why", workload.pid, "--json", "--min-wait=0")
         killer.join()
         if answer.status == 1:
-            assert "no such process" in answer.errors.lower(), answer.errors
+            assert says_gone(answer), answer.errors
             continue
         for finding in answer.parse().findings:
             assert finding["kind"] == "deadlock", finding["summary"]

@@ -77,15 +77,15 @@ def _():
     compare(workload.pid, sorted(workload.comms()))
 
 
-# Sleeps inside a callback that the run-time has compiled.
+# Sleeps in a function that the run-time has compiled; 1 is never the word's value, so the warm-up does not.
 NODE_PROGRAM = """
 const word = new Int32Array(new SharedArrayBuffer(4));
 function hotInner(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return s; }
-function hotOuter(n, sleep) { const s = hotInner(n); if (sleep) Atomics.wait(word, 0, 0); return s + 1; }
+function hotOuter(n, value) { const s = hotInner(n); Atomics.wait(word, 0, value); return s + 1; }
 let total = 0;
-for (let i = 0; i < 20000; i++) total += hotOuter(100, false);
+for (let i = 0; i < 20000; i++) total += hotOuter(100, 1);
 require('fs').writeSync(1, 'ready\\n');
-hotOuter(100, true);
+hotOuter(100, 0);
 """
 
 

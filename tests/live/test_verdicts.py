@@ -3,12 +3,11 @@
 
 import os
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (Workload, ask, assert_in_order, functions_of, main, need_bpf, need_command,  # noqa: E402
+from live import (Background, Workload, ask, assert_age, assert_in_order, functions_of, main, need_bpf, need_command,  # noqa: E402
                   need_root, test, thread_of)
 from verdict import Expect, held_by  # noqa: E402
 
@@ -45,7 +44,8 @@ CASES = [
      abba(names=("mutex", "mutex"), functions=())),
     ("abba-static-stripped", "neither symbols nor a libc.so", abba(names=("mutex", "mutex"), functions=())),
     ("abba-debuglink", "symbols in a separate file beside the program", abba()),
-    ("abba-musl recursive", "musl keeps the owner of all but normal mutexes", abba()),
+    # Debian's musl has no unwind rows, so the stack ends inside it; the locks tell enough.
+    ("abba-musl recursive", "musl keeps the owner of all but normal mutexes", abba(functions=())),
     ("hundred_dso", "a stack through a hundred shared objects",
      abba(functions=("transfer", *("hop_%03d" % i for i in range(99, -1, -1)), "worker"))),
     ("philosophers", "a cycle of five", Expect(
@@ -194,8 +194,15 @@ def _():
 def _():
     need_bpf()
     workload, answer = diagnose("stopped_holder")
-    Expect("stalled_waiter", ("certain", "probable", "possible"),
-           functions={"appender": ("append_record", "main")}, words=("stopped",)).check(workload, answer.finding)
+    finding = answer.finding
+    assert finding["kind"] == "stalled_waiter" and "stopped" in finding["summary"], finding
+    lock = finding["locks"][0]
+    assert (lock["type"], lock["owner_tid"]) == ("mutex", int(workload.fact("holder"))), lock
+    holder = thread_of(finding, lock["owner_tid"])
+    assert holder["state"] == "stopped", holder
+    waiter = thread_of(finding, workload.pid)
+    assert_in_order(("append_record", "main"), functions_of(finding, waiter), "appender")
+    assert_age(workload, finding, "appender")
 
 
 @test("musl: a normal mutex names no owner, so the cycle is never certain, and never missed")
@@ -205,7 +212,7 @@ def _():
         workload, answer = diagnose(command)
         finding = answer.findings[0]
         Expect(("deadlock", "process_stall", "stalled_waiter"), ANONYMOUS,
-               functions={"dl-a": ("transfer", "worker")}).check(workload, finding)
+               functions={"dl-a": ()}).check(workload, finding)
 
 
 @test("rust: std::sync::Mutex names no owner, so the cycle is never certain, and never missed")
@@ -260,16 +267,15 @@ def _():
 def _():
     need_bpf()
     early = Workload("abba")
-    late = []
-    timer = threading.Timer(1.5, lambda: late.append(Workload("philosophers")))
-    timer.start()
-    answer = ask("watch", MIN_WAIT, "-d", "6s", "--comm", "abba", "--comm", "philosophers")
-    timer.join()
+    watch = Background("watch", MIN_WAIT, "-d", "6s", "--comm", "abba", "--comm", "philosophers")
+    time.sleep(1.5)
+    late = Workload("philosophers")
+    answer = watch.finish()
     by_pid = {}
     for finding in answer.findings:
         by_pid.setdefault(finding["process"]["pid"], []).append(finding["kind"])
     assert by_pid.get(early.pid) == ["deadlock"], by_pid
-    assert by_pid.get(late[0].pid) == ["deadlock"], by_pid
+    assert by_pid.get(late.pid) == ["deadlock"], by_pid
 
 
 for case_command in ("abba", "philosophers", "exited_owner", "join_cycle", "rwlock writers"):
