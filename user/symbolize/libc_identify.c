@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "symbolize/libc_identify.h"
 
+#include <ctype.h>
 #include <gelf.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,29 @@ static bool find_version_definition(Elf *elf, struct message_libc *ret_libc)
 	return found;
 }
 
+/*
+ * A static program has no versions and, unless it asks for it, no banner; but it has glibc's error texts, and
+ * if it can start threads, the version on its own, for thread debuggers (nptl_version, which libthread_db
+ * reads).
+ */
+static bool find_static_glibc(const struct image *image, struct message_libc *ret_libc)
+{
+	static const char tunables[] = "GLIBC_TUNABLES", fatal[] = "Fatal glibc error", start[] = "\0" "2.";
+	enum { TEXT_BYTES = sizeof(start) - 1 + 3 }; /* with two digits and a NUL */
+	if (!contains(image->bytes, image->length, tunables, sizeof(tunables)) &&
+	    !contains(image->bytes, image->length, fatal, sizeof(fatal) - 1))
+		return false;
+	*ret_libc = (struct message_libc){ .kind = EVENT_LIBC_GLIBC };
+	const uint8_t *end = image->bytes + image->length;
+	for (const uint8_t *at = image->bytes; (at = memmem(at, (size_t)(end - at), start, sizeof(start) - 1)); at++) {
+		if (end - at < TEXT_BYTES)
+			break;
+		if (isdigit(at[3]) && isdigit(at[4]) && !at[5] && parse_version((const char *)at + 1, 4, ret_libc))
+			break;
+	}
+	return true;
+}
+
 /* musl's linker text; the run-time symbols that every static program of it has; its word for errno 0. */
 static bool is_musl(struct module *module, struct ask *ask, uint64_t mapping_start)
 {
@@ -92,6 +116,7 @@ struct message_libc libc_identify(struct module *module, struct ask *ask, uint64
 	module->libc = (struct message_libc){ .kind = EVENT_LIBC_UNKNOWN };
 	if (!find_version_definition(module->elf, &module->libc) &&
 	    !find_banner(module->image.bytes, module->image.length, &module->libc) &&
+	    !find_static_glibc(&module->image, &module->libc) &&
 	    is_musl(module, ask, mapping_start))
 		module->libc.kind = EVENT_LIBC_MUSL;
 	struct message_libc banner;
