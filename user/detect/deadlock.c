@@ -2,8 +2,9 @@
 /*
  * Deadlocks that have happened: cycles of the wait-for graph. Rules: SEMANTICS.md, 3.
  *
- * A cycle through anonymous readers is a path that begins at a writer and comes back to it; its last step
- * is held by "some reader". Everything else is a plain cycle, each step of which the lock's own words prove.
+ * A plain cycle is proven step by step by the locks' own words. Where a lock doesn't say who holds it (a
+ * rwlock held for reading, musl's normal mutex, Rust's mutex) the cycle is concluded from what all other
+ * threads of the process do; such a step is held by "somebody".
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,10 +19,12 @@
 #define FINDINGS_MAX 256
 /* Writers and refused threads that are looked at: each look may pass over all nodes. */
 #define LOOKS_MAX 2048
+/* Locks without an owner in one finding. */
+#define ANONYMOUS_MAX 32
 
 enum cycle_end {
 	CYCLE_CLOSED, /* the last member's lock is held by the first */
-	CYCLE_BY_READER, /* ... read-held by somebody who can't be named: most likely the first */
+	CYCLE_ANONYMOUS, /* ... held by somebody who can't be named: most likely the first */
 	CYCLE_BY_REFUSAL, /* the last member asked for a PI mutex, and the kernel refused it as a deadlock */
 };
 
@@ -91,17 +94,27 @@ static void judge_hand_over(const struct detect_context *context, const struct c
 static void judge_end(const struct detect_context *context, const struct cycle *cycle, struct judgement *judgement)
 {
 	const struct graph_node *last = node_at(context, cycle->members.items[cycle->members.count - 1]);
-	if (cycle->end == CYCLE_BY_READER && !cycle->end_is_known) {
+	if (cycle->end == CYCLE_ANONYMOUS && !cycle->end_is_known) {
 		judge_lower(judgement, CERTAINTY_PROBABLE,
-			    "glibc does not record who holds a rwlock for reading: that it is a thread of this cycle "
-			    "is concluded from what all other threads of the process do");
+			    last->blocker == BLOCKER_READERS
+				    ? "a rwlock does not record who holds it for reading: that it is a thread of this "
+				      "cycle is concluded from what all other threads of the process do"
+				    : "these locks do not record who holds them: that it is a thread of this cycle is "
+				      "concluded from what all other threads of the process do");
 		if (process_freedom(context->graph, last->thread->process) > THREAD_AWAITS_SIGNAL)
 			judge_lower(judgement, CERTAINTY_POSSIBLE,
-				    "an idle thread of the process might hold the rwlock for reading instead");
+				    "an idle thread of the process might hold the lock instead");
 	}
 	if (cycle->end == CYCLE_BY_REFUSAL && !cycle->end_is_known)
 		judge_lower(judgement, CERTAINTY_PROBABLE,
 			    "the kernel refused the PI mutex for good, but which mutex that was is not recorded");
+}
+
+/* Does the lock of member i say, or is it otherwise known, that the next member holds it? */
+static bool next_is_known(const struct detect_context *context, const struct cycle *cycle, size_t i)
+{
+	return node_at(context, cycle->members.items[i])->blocker == BLOCKER_THREAD ||
+	       (i + 1 == cycle->members.count && cycle->end_is_known);
 }
 
 /* "a waits for m1, held by b, which waits for m2, held by a" */
@@ -116,14 +129,13 @@ static const char *story_of(const struct detect_context *context, const struct c
 		const struct thread *holder = node_at(context, cycle->members.items[(i + 1) % count])->thread;
 		const struct finding_thread *own = &evidence->threads.items[i];
 		const struct finding_lock *lock = &evidence->locks.items[own->waits_for];
-		bool is_last = i + 1 == count;
-		bool anonymous = is_last && cycle->end == CYCLE_BY_READER && !cycle->end_is_known;
-		bool refused = is_last && cycle->end == CYCLE_BY_REFUSAL && !cycle->end_is_known;
-		const char *how = node_at(context, cycle->members.items[i])->is_soft ? "where the next to write is"
-				  : lock->type == LOCK_TYPE_JOIN			 ? "which is"
-											 : "held by";
-		const char *who = anonymous ? "a reader" : refused ? "an unknown thread" : holder->record.comm;
-		if (count == 1 && !anonymous && !refused && lock->type != LOCK_TYPE_JOIN)
+		const struct graph_node *node = node_at(context, cycle->members.items[i]);
+		bool known = next_is_known(context, cycle, i);
+		const char *how = node->is_soft ? "where the next to write is" : "held by";
+		const char *who = holder->record.comm;
+		if (!known)
+			who = node->blocker == BLOCKER_READERS ? "a reader" : "somebody";
+		else if (count == 1)
 			who = "itself";
 		text = lock->type == LOCK_TYPE_JOIN
 			       ? evidence_keepf(evidence, "%s%s waits for the end of %s", text,
@@ -163,7 +175,7 @@ static void add_steps(const struct detect_context *context, const struct cycle *
 			builder->failed = true;
 			return;
 		}
-		bool named = i + 1 < count || cycle->end == CYCLE_CLOSED || cycle->end_is_known;
+		bool named = next_is_known(context, cycle, i);
 		const struct thread *next = node_at(context, cycle->members.items[(i + 1) % count])->thread;
 		*step = (struct finding_cycle_step){
 			.tid = own->tid,
@@ -237,12 +249,10 @@ static int report_cycle(const struct detect_context *context, const struct cycle
 	return evidence_end(&builder);
 }
 
-/* Judges, and reports what stands. ret_reported says whether it did. */
-static int try_cycle(const struct detect_context *context, const struct cycle *cycle, struct finding_list *findings,
-		     bool *ret_reported)
+/* Judges, and reports what stands. */
+static int try_cycle(const struct detect_context *context, const struct cycle *cycle, struct finding_list *findings)
 {
 	struct judgement judgement = { .certainty = CERTAINTY_CERTAIN };
-	*ret_reported = false;
 	if (!judge_wants_process(context, node_at(context, cycle->members.items[0])->thread->process))
 		return 0;
 	array_each(&cycle->members, index)
@@ -252,7 +262,6 @@ static int try_cycle(const struct detect_context *context, const struct cycle *c
 	judge_end(context, cycle, &judgement);
 	if (judgement.silent)
 		return 0;
-	*ret_reported = true;
 	if (findings->items.count >= FINDINGS_MAX) {
 		evidence_note(&findings->items.items[FINDINGS_MAX - 1]->evidence,
 			      "more than %d deadlocks: the others are not listed", FINDINGS_MAX);
@@ -289,7 +298,6 @@ static int find_closed(const struct detect_context *context, struct finding_list
 	for (int i = 0; i < (int)context->graph->nodes.count; i++) {
 		const struct graph_node *node = node_at(context, i);
 		struct cycle cycle = { .end = CYCLE_CLOSED };
-		bool reported;
 		if (!node->in_cycle || node->root != i)
 			continue;
 		int err = add_member(&cycle, i);
@@ -299,7 +307,7 @@ static int find_closed(const struct detect_context *context, struct finding_list
 		if (!err && cycle.members.count > 1)
 			cycle.members.count--;
 		if (!err)
-			err = try_cycle(context, &cycle, findings, &reported);
+			err = try_cycle(context, &cycle, findings);
 		array_release(&cycle.members);
 		if (err)
 			return err;
@@ -358,18 +366,34 @@ static bool reads_again(const struct detect_context *context, int node, int root
 	return own->lock == node_at(context, root)->lock && own->wait.lock.mode == WAIT_MODE_SHARED;
 }
 
-/* Another writer behind readers, none of whom can be named either. */
-static int find_other_writer(const struct detect_context *context, int writer)
+/* Waits for good, for a lock that doesn't say who holds it. */
+static bool is_anonymous(const struct detect_context *context, int index)
 {
-	const struct graph_node *own = node_at(context, writer);
-	for (int i = 0; i < (int)context->graph->nodes.count; i++) {
-		const struct graph_node *other = node_at(context, i);
-		if (i != writer && other->blocker == BLOCKER_READERS && other->wait.is_stable &&
-		    !context->explained[i] && other->lock != own->lock &&
-		    other->thread->process == own->thread->process)
-			return i;
+	const struct graph_node *node = node_at(context, index);
+	if (node->lock < 0 || context->explained[index] || !node->wait.is_stable || node->wait.is_timed)
+		return false;
+	const struct graph_lock *lock = lock_of(context, node);
+	if (node->blocker == BLOCKER_READERS)
+		return lock->first_writer == index;
+	return node->blocker == BLOCKER_UNKNOWN && lock_type_has_holder(lock->view.type) && lock->view.fits &&
+	       !lock->view.names_owner && !lock->was_handed_over;
+}
+
+/* One waiter of each other anonymous lock of the process. */
+static int add_other_anonymous(const struct detect_context *context, struct cycle *cycle, int index)
+{
+	const struct process *process = node_at(context, index)->thread->process;
+	for (int i = 0; i < (int)context->graph->nodes.count && cycle->members.count < ANONYMOUS_MAX; i++) {
+		if (node_at(context, i)->thread->process != process || !is_anonymous(context, i))
+			continue;
+		bool is_known = node_at(context, i)->lock == node_at(context, index)->lock;
+		array_each(&cycle->members, member)
+			is_known |= node_at(context, *member)->lock == node_at(context, i)->lock;
+		int err = is_known ? 0 : add_member(cycle, i);
+		if (err)
+			return err;
 	}
-	return -1;
+	return 0;
 }
 
 static bool is_partly_explained(const struct detect_context *context, const struct process *process)
@@ -388,47 +412,49 @@ static bool is_only_thread(const struct process *process)
 	return alive_count == 1;
 }
 
-/*
- * A writer waits for all readers, who are anonymous. If no thread of the process can do anything any more
- * (process_freedom()), whoever of them reads will never let go. Most likely it is a thread that waits for
- * another lock behind this very writer; else one that waits behind another such writer, or reads the same
- * lock twice with a writer pending in between; else the writer itself, which wants to upgrade.
- */
-static int find_by_reader(const struct detect_context *context, int writer, struct finding_list *findings)
+/* A mutex that only its own waiter can hold would be one that its owner took with it, as likely as not. */
+static bool may_hold_itself(const struct detect_context *context, int index)
 {
-	const struct graph_node *node = node_at(context, writer);
-	const struct process *process = node->thread->process;
+	return node_at(context, index)->blocker == BLOCKER_READERS;
+}
+
+/*
+ * The holder of the lock is anonymous; a writer waits for all of several readers. If no thread of the process
+ * can do anything any more (process_freedom()), whoever it is will never let go. Most likely it is a thread
+ * that waits for another lock behind this very waiter; else those that wait for other anonymous locks; else
+ * one that reads the same lock twice with a writer pending in between; else the writer itself, which wants
+ * to upgrade.
+ */
+static int find_anonymous(const struct detect_context *context, int index, struct finding_list *findings)
+{
+	const struct process *process = node_at(context, index)->thread->process;
 	enum thread_freedom freedom = process_freedom(context->graph, process);
-	if (freedom > THREAD_AT_REST || context->explained[writer] || !wait_graph_is_firm(context->graph, writer))
+	if (freedom > THREAD_AT_REST)
 		return 0;
-	int reader = -1;
-	int err = search_behind(context, writer, waits_for_another_lock, &reader);
-	int other = err || reader >= 0 || freedom > THREAD_AWAITS_SIGNAL ? -1 : find_other_writer(context, writer);
-	if (!err && reader < 0 && other < 0)
-		err = search_behind(context, writer, reads_again, &reader);
-	if (!err && reader < 0 && other < 0)
-		err = search_behind(context, writer, waits_for_a_thread, &reader);
-	if (err)
-		return err;
-	/* Threads at rest may read, too: without a structure this is a mere queue behind them. */
-	if (reader < 0 && freedom > THREAD_AWAITS_SIGNAL)
-		return 0;
-	/* The reader may be one of those that another finding tells to be stuck already. */
-	if (reader < 0 && other < 0 && is_partly_explained(context, process))
-		return 0;
-	struct cycle cycle = { .end = CYCLE_BY_READER };
-	bool reported = false;
-	if (reader >= 0) {
-		err = add_path(context, &cycle, reader, writer);
-	} else if (other >= 0) {
-		err = add_member(&cycle, other);
-		err = err ? err : add_member(&cycle, writer);
-	} else {
+	struct cycle cycle = { .end = CYCLE_ANONYMOUS };
+	int holder = -1;
+	int err = search_behind(context, index, waits_for_another_lock, &holder);
+	if (!err && holder < 0 && freedom <= THREAD_AWAITS_SIGNAL)
+		err = add_other_anonymous(context, &cycle, index);
+	if (!err && holder < 0 && !cycle.members.count)
+		err = search_behind(context, index, reads_again, &holder);
+	if (!err && holder < 0 && !cycle.members.count && may_hold_itself(context, index))
+		err = search_behind(context, index, waits_for_a_thread, &holder);
+	if (!err && holder >= 0)
+		err = add_path(context, &cycle, holder, index);
+	else if (!err && cycle.members.count)
+		err = add_member(&cycle, index);
+	/*
+	 * Threads at rest may hold it, too: without a structure this is a mere queue behind them. So may one of
+	 * those that another finding tells to be stuck already.
+	 */
+	else if (!err && freedom <= THREAD_AWAITS_SIGNAL && may_hold_itself(context, index) &&
+		 !is_partly_explained(context, process)) {
 		cycle.end_is_known = is_only_thread(process);
-		err = add_member(&cycle, writer);
+		err = add_member(&cycle, index);
 	}
-	if (!err)
-		err = try_cycle(context, &cycle, findings, &reported);
+	if (!err && cycle.members.count)
+		err = try_cycle(context, &cycle, findings);
 	array_release(&cycle.members);
 	return err;
 }
@@ -447,7 +473,6 @@ static int find_refused(const struct detect_context *context, int refused, struc
 {
 	struct cycle cycle = { .end = CYCLE_BY_REFUSAL };
 	int holder = -1;
-	bool reported = false;
 	int err = search_behind(context, refused, is_pi_waiter, &holder);
 	if (!err && holder >= 0) {
 		const struct graph_node *own = node_at(context, holder);
@@ -457,7 +482,7 @@ static int find_refused(const struct detect_context *context, int refused, struc
 		err = add_member(&cycle, refused);
 	}
 	if (!err)
-		err = try_cycle(context, &cycle, findings, &reported);
+		err = try_cycle(context, &cycle, findings);
 	array_release(&cycle.members);
 	return err;
 }
@@ -469,12 +494,12 @@ static int run(const struct detect_context *context, struct finding_list *findin
 	for (int i = 0; !err && i < (int)context->graph->nodes.count && look_count < LOOKS_MAX; i++) {
 		const struct graph_node *node = node_at(context, i);
 		bool refused = node->blocker == BLOCKER_REFUSED;
-		bool behind_readers = node->blocker == BLOCKER_READERS && lock_of(context, node)->first_writer == i;
-		look_count += refused || behind_readers;
+		bool anonymous = is_anonymous(context, i);
+		look_count += refused || anonymous;
 		if (refused)
 			err = find_refused(context, i, findings);
-		else if (behind_readers)
-			err = find_by_reader(context, i, findings);
+		else if (anonymous)
+			err = find_anonymous(context, i, findings);
 	}
 	return err;
 }
