@@ -8,8 +8,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (HOLDUP, Background, Workload, ask, at_end, main, need_root, public_copy, read_text, run, test,  # noqa: E402
-                  unprivileged)
+from live import (HOLDUP, Background, Workload, ask, at_end, main, need_root, public_copy,  # noqa: E402
+                  read_text, run, test, unprivileged)
 
 # Arguments, exit code, texts that stderr must contain.
 USAGE = [
