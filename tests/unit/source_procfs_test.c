@@ -581,6 +581,80 @@ START_TEST(stacks_of_sleepers_are_sampled)
 }
 END_TEST
 
+/*
+ * A thread that works on two words of its stack, which are equal whenever it sleeps and hardly ever while it
+ * runs. A sample of it is from one sleep or there is none.
+ */
+struct twins {
+	uint64_t mark, first, second;
+};
+
+static const uint64_t twins_mark = 0x7477696e7320686f;
+
+static void *work_and_sleep(void *argument)
+{
+	struct twins twins = { .mark = twins_mark };
+	volatile unsigned work;
+	waiter_tid = own_tid();
+	prctl(PR_SET_TIMERSLACK, 1);
+	pthread_barrier_wait(&started);
+	for (;;) {
+		/* Short work that fits between two looks at the thread, and long work that outlasts both. */
+		const unsigned rounds = twins.first % 2 ? 20000 : 100000;
+		const struct timespec nap = { .tv_nsec = (long)(twins.first * 7919 % 120) * 1000 };
+		twins.first++;
+		__asm__ volatile("" : "+m"(twins));
+		for (work = 0; work < rounds; work++)
+			;
+		twins.second++;
+		__asm__ volatile("" : "+m"(twins));
+		nanosleep(&nap, NULL);
+	}
+	return NULL;
+}
+
+static void keep_working(const void *argument)
+{
+	pthread_barrier_init(&started, NULL, 2);
+	start_thread(work_and_sleep, NULL, 0);
+	pthread_barrier_wait(&started);
+	child_tell(&waiter_tid, 1);
+	child_hang();
+}
+
+START_TEST(a_sample_is_of_one_sleep)
+{
+	struct child child = child_start(keep_working, NULL);
+	struct source *source = open_source();
+	const uint32_t tid = (uint32_t)child.facts[0];
+	size_t sampled = 0;
+	uint64_t latest = 0;
+	for (int i = 0; i < 200000 && sampled < 1500; i++) {
+		struct event_list list = { 0 };
+		const struct event_sink sink = event_list_sink(&list);
+		ck_assert_int_eq(source_sample_stacks(source, &tid, 1, &sink), 0);
+		ck_assert_uint_eq(list_count(&list, EVENT_STACK) + list_lost(&list, EVENT_LOST_STACK), 1);
+		if (list_count(&list, EVENT_STACK)) {
+			struct event stack = list_record(&list, EVENT_STACK, 0);
+			struct twins twins;
+			const void *found =
+				memmem(stack.bytes, stack.byte_count, &twins_mark, sizeof(twins_mark));
+			ck_assert_ptr_nonnull(found);
+			memcpy(&twins, found, sizeof(twins));
+			ck_assert_uint_eq(twins.first, twins.second);
+			ck_assert_uint_ge(twins.first, latest);
+			latest = twins.first;
+			sampled++;
+		}
+		event_list_release(&list);
+	}
+	ck_assert_uint_eq(sampled, 1500);
+	ck_assert_uint_gt(latest, 1);
+	source_free(source);
+	child_end(&child);
+}
+END_TEST
+
 /* The very end of a stack mapping: what there is comes, and no more. */
 static void wait_near_the_end(const void *argument)
 {
@@ -721,5 +795,5 @@ UNIT_TESTS("source_procfs", a_waiter_comes_with_its_lock, every_thread_is_told_o
 	   one_lock_of_many_waiters_is_read_once, a_wait_for_any_of_several_shows_them,
 	   who_is_gone_is_counted_and_a_thread_is_no_process, an_ordinary_user_sees_the_own_processes,
 	   stopped_and_exited_threads_are_seen_as_such, stacks_of_sleepers_are_sampled,
-	   a_sample_ends_with_the_stack, an_error_of_the_sink_ends_the_pass, a_busy_process_is_no_trouble,
-	   memory_is_read_up_to_a_hole)
+	   a_sample_is_of_one_sleep, a_sample_ends_with_the_stack, an_error_of_the_sink_ends_the_pass,
+	   a_busy_process_is_no_trouble, memory_is_read_up_to_a_hole)

@@ -59,11 +59,23 @@ ssize_t proc_read_link(int dir, const char *name, char *buffer, size_t buffer_by
 	return length;
 }
 
-int proc_read_stat(int dir, struct proc_stat *ret_stat)
+static int read_stat(int dir, const char *name, struct proc_stat *ret_stat)
 {
 	char text[1024];
-	ssize_t length = proc_read(dir, "stat", text, sizeof(text));
+	ssize_t length = proc_read(dir, name, text, sizeof(text));
 	return length < 0 ? (int)length : proc_parse_stat(text, (size_t)length, ret_stat);
+}
+
+int proc_read_stat(int dir, struct proc_stat *ret_stat)
+{
+	return read_stat(dir, "stat", ret_stat);
+}
+
+int proc_read_leader_stat(int dir, uint32_t tgid, struct proc_stat *ret_stat)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "task/%u/stat", tgid);
+	return read_stat(dir, name, ret_stat);
 }
 
 int proc_read_status(int dir, struct proc_status *ret_status)
@@ -127,7 +139,7 @@ int proc_open_live_dir(uint32_t tgid)
 	struct proc_stat stat;
 	if (dir < 0)
 		return dir;
-	int err = proc_read_stat(dir, &stat);
+	int err = proc_read_leader_stat(dir, tgid, &stat);
 	if (!err && proc_thread_state(stat.state) != EVENT_STATE_DEAD)
 		return dir;
 

@@ -61,7 +61,7 @@ void proc_find_holders(const char *link, enum proc_access access, struct proc_ho
 		struct proc_stat stat;
 		int dir = proc_open_dir(tgid);
 		int held = dir < 0 ? dir : is_holder(dir, link, access, &links);
-		if (held > 0 && !proc_read_stat(dir, &stat)) {
+		if (held > 0 && !proc_read_leader_stat(dir, tgid, &stat)) {
 			if (holders.count < PROC_HOLDERS_MAX) {
 				struct proc_holder *holder = &holders.items[holders.count];
 				holder->tgid = tgid;

@@ -38,7 +38,10 @@ ssize_t proc_read(int dir, const char *name, char *buffer, size_t buffer_bytes);
 /* Where a link below a directory leads, with a NUL, cut at the buffer. Returns the length or a negative errno. */
 ssize_t proc_read_link(int dir, const char *name, char *buffer, size_t buffer_bytes);
 
+/* Of a thread's directory. Of a process's it is slow: the kernel adds up the times of all threads. */
 int proc_read_stat(int dir, struct proc_stat *ret_stat);
+/* Of a process's leader, without that sum. */
+int proc_read_leader_stat(int dir, uint32_t tgid, struct proc_stat *ret_stat);
 int proc_read_status(int dir, struct proc_status *ret_status);
 int proc_read_syscall(int dir, struct proc_syscall *ret_syscall);
 

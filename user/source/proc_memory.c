@@ -58,7 +58,7 @@ ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t l
 	int dir = proc_open_dir(tgid);
 	if (dir < 0)
 		return dir;
-	int err = proc_read_stat(dir, &leader);
+	int err = proc_read_leader_stat(dir, tgid, &leader);
 	if (err)
 		got = err;
 	else if (proc_thread_state(leader.state) == EVENT_STATE_DEAD)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,13 +29,13 @@ int proc_describe_process(uint32_t tgid, const struct event_sink *sink)
 	int dir = proc_open_dir(tgid);
 	if (dir < 0)
 		return dir;
-	struct proc_stat stat, again;
+	struct proc_stat stat;
 	struct proc_status status;
 	struct proc_cgroup cgroup = { 0 };
 	char exe[PROC_PATH_BYTES] = "";
 	struct event_process record = { .header.type = EVENT_PROCESS, .tgid = tgid };
 
-	int err = proc_read_stat(dir, &stat);
+	int err = proc_read_leader_stat(dir, tgid, &stat);
 	if (!err)
 		err = proc_read_status(dir, &status);
 	if (err)
@@ -60,11 +61,10 @@ int proc_describe_process(uint32_t tgid, const struct event_sink *sink)
 	memcpy(record.comm, stat.comm, sizeof(record.comm));
 
 	/* It was there to the end, so that nothing above is missing because it went. */
-	err = proc_read_stat(dir, &again);
-	if (!err) {
-		const char *strings[] = { exe, cgroup.path, cgroup.container };
-		err = event_write(sink, &record, sizeof(record), strings, 3, NULL, 0);
-	}
+	const char *strings[] = { exe, cgroup.path, cgroup.container };
+	err = faccessat(dir, "stat", F_OK, 0)
+		      ? -ESRCH
+		      : event_write(sink, &record, sizeof(record), strings, 3, NULL, 0);
 out:
 	close(dir);
 	return err;

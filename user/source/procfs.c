@@ -319,7 +319,7 @@ static int check_is_process(const struct process *process)
 static int scan_process(struct pass *pass, uint32_t tgid, bool wanted)
 {
 	struct process process = { .tgid = tgid, .dir = proc_open_dir(tgid) };
-	int err = process.dir < 0 ? process.dir : proc_read_stat(process.dir, &process.leader);
+	int err = process.dir < 0 ? process.dir : proc_read_leader_stat(process.dir, tgid, &process.leader);
 	if (!err && wanted)
 		err = check_is_process(&process);
 	if (err) {
