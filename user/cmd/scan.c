@@ -53,9 +53,9 @@ const struct verb scan_verb = {
 	.name = "scan",
 	.operands = "",
 	.brief = "look for stuck processes on the whole machine",
-	.description = "Asks once of every process what 'why' asks of one: prints findings only, and a line of\n"
-		       "totals. Flags narrow the processes: values of one flag are alternatives, different\n"
-		       "flags must all match.",
+	.description = "Asks once of every process what 'why' asks of one: prints findings only, and a\n"
+		       "line of totals. Flags narrow the processes: values of one flag are\n"
+		       "alternatives, different flags must all match.",
 	.examples = "  holdup scan\n"
 		    "  holdup scan --unit postgresql --min-wait 10s\n"
 		    "  holdup scan --json --container 3f4e5d",

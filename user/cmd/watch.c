@@ -207,10 +207,10 @@ const struct verb watch_verb = {
 	.name = "watch",
 	.operands = "",
 	.brief = "keep looking, print findings as they appear",
-	.description = "Scans again and again and prints each finding once, when it appears, and again when it is\n"
-		       "gone. Rests longer between scans where they would cost more than 0.5 % of one CPU. Ends\n"
-		       "with a line of totals: after --duration, after --count scans, on Ctrl-C, or when all\n"
-		       "processes given by --pid have ended.",
+	.description = "Scans again and again and prints each finding once, when it appears, and a line\n"
+		       "when it is gone. Rests longer between scans where they would cost more than\n"
+		       "0.5 % of one CPU. Ends with a line of totals: after --duration, after --count\n"
+		       "scans, on Ctrl-C, or when all processes given by --pid have ended.",
 	.examples = "  holdup watch\n"
 		    "  holdup watch -d 10m --json >findings.jsonl\n"
 		    "  holdup watch -p 4711 --interval 200ms",

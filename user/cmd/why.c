@@ -97,9 +97,9 @@ const struct verb why_verb = {
 	.operands = "PID",
 	.operand_max = 1,
 	.brief = "tell why a process hangs",
-	.description = "Diagnoses one process now: which threads wait for what, who holds it, whether it is a\n"
-		       "deadlock. Works on a process that hung before holdup was started. Stops nothing,\n"
-		       "attaches to nothing.",
+	.description = "Diagnoses one process now: which threads wait for what, who holds it, whether\n"
+		       "it is a deadlock. Works on a process that hung before holdup was started.\n"
+		       "Stops nothing, attaches to nothing.",
 	.examples = "  holdup why 4711\n"
 		    "  holdup why --json 4711 | jq 'select(.type == \"finding\").summary'",
 	.flags = FLAGS_COMMON | FLAG_PID,

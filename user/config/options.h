@@ -59,7 +59,7 @@ struct verb {
 	const char *operands; /* as usage shows them: "PID", "" */
 	unsigned operand_max;
 	const char *brief; /* one line */
-	const char *description; /* lines of at most 78 columns */
+	const char *description; /* lines of at most 80 columns */
 	const char *examples; /* lines "command  # what for" */
 	uint32_t flags; /* bits of enum flag that it takes */
 	/* Does it; returns the exit status. */

@@ -291,8 +291,9 @@ static void compose_process(struct text_sink *self, const struct finding_process
 static void compose_time(struct text_sink *self, uint64_t realtime_ns)
 {
 	char time[TIMESTAMP_BYTES];
+	/* People need no fractions. */
 	if (self->options.timed)
-		text_buffer_addf(&self->line, "  at %s", timestamp_format(realtime_ns, time));
+		text_buffer_addf(&self->line, "  %.19sZ", timestamp_format(realtime_ns, time));
 }
 
 static void add_finding(struct text_sink *self, const struct finding *finding)
