@@ -18,6 +18,8 @@ START_TEST(paragraphs_are_broken_at_spaces)
 		{ 20, 0, 2, "head  pid 12345678901  tail", "head  pid\n  12345678901  tail\n" },
 		{ 20, 2, 2, "0x1234567890123456789012 is long", "  0x1234567890123456789012\n  is long\n" },
 		{ 10, 2, 2, "éééé éééé éééé", "  éééé\n  éééé\n  éééé\n" },
+		{ 20, 0, 2, "it waits; for 12.3 s", "it waits; for 12.3 s\n" },
+		{ 19, 0, 2, "it waits; for 12.3 s", "it waits; for\n  12.3 s\n" },
 		{ 3, 8, 8, "a b", "        a\n        b\n" },
 		{ 20, 2, 2, "", "  \n" },
 	};

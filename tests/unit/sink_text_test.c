@@ -363,6 +363,18 @@ START_TEST(explanations_put_the_verdict_first)
 							 "      #0 epoll_wait                 libc.so.6\n"
 							 "\n");
 	free(text);
+
+	/* A verdict that the first finding gives in the same words is not given twice. */
+	findings.items.items[0]->kind = FINDING_STALLED_WAITER;
+	findings.items.items[0]->summary = report->verdict;
+	open_output(&output, &(struct text_sink_options){ 0 });
+	ck_assert_int_eq(output.sink->ops->explain(output.sink, report, &findings), 0);
+	text = close_output(&output);
+	const char *said = strstr(text, report->verdict);
+	ck_assert_ptr_nonnull(said);
+	ck_assert_ptr_null(strstr(said + 1, report->verdict));
+	ck_assert(said > strstr(text, "STALLED WAITER"));
+	free(text);
 	finding_list_release(&findings);
 	process_report_free(report);
 }

@@ -30,6 +30,13 @@ static size_t bytes_of_columns(const char *text, size_t columns)
 	return i;
 }
 
+/* A line may end here, but not between a number and its unit. */
+static bool may_break(const char *text, size_t at)
+{
+	return text[at] == ' ' && text[at - 1] != ' ' &&
+	       !(isdigit((unsigned char)text[at - 1]) && islower((unsigned char)text[at + 1]));
+}
+
 /* Where to break a line: after how many bytes, which is followed by a space or the end. */
 static size_t line_bytes(const char *text, size_t columns, size_t unbroken_bytes)
 {
@@ -37,7 +44,7 @@ static size_t line_bytes(const char *text, size_t columns, size_t unbroken_bytes
 	if (!text[fit])
 		return fit;
 	for (size_t i = fit; i > unbroken_bytes; i--) {
-		if (text[i] == ' ' && text[i - 1] != ' ')
+		if (may_break(text, i))
 			return i;
 	}
 	/* A word longer than the line stays whole: cut addresses and paths would be of no use. */

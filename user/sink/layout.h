@@ -23,7 +23,7 @@ struct layout_paragraph {
 	const char *emphasis_on, *emphasis_off;
 };
 
-/* Adds a text, broken at spaces, and a newline. Runs of spaces inside a line stay. */
+/* Adds a text, broken at spaces (but not in "2 threads"), and a newline. Runs of spaces inside a line stay. */
 void layout_add_paragraph(struct text_buffer *out, const struct layout_paragraph *paragraph, const char *text);
 
 /*

@@ -296,6 +296,12 @@ static void compose_time(struct text_sink *self, uint64_t realtime_ns)
 		text_buffer_addf(&self->line, "  %.19sZ", timestamp_format(realtime_ns, time));
 }
 
+/* The headline and the cycle say all that a deadlock's summary says. */
+static bool shows_summary(const struct finding *finding)
+{
+	return finding->kind != FINDING_DEADLOCK && *finding->summary;
+}
+
 static void add_finding(struct text_sink *self, const struct finding *finding)
 {
 	const struct evidence *evidence = &finding->evidence;
@@ -321,8 +327,7 @@ static void add_finding(struct text_sink *self, const struct finding *finding)
 		      finding->certainty == CERTAINTY_CERTAIN ? COLOR_RED : COLOR_YELLOW);
 	text_buffer_add(&self->text, "\n");
 
-	/* The headline and the cycle say all that a deadlock's summary says. */
-	if (finding->kind != FINDING_DEADLOCK && *finding->summary) {
+	if (shows_summary(finding)) {
 		add_plain(self, 2, 2, "", finding->summary);
 		text_buffer_add(&self->text, "\n");
 	}
@@ -343,7 +348,7 @@ static int write_finding(struct sink *sink, const struct finding *finding)
 	return write_out(self);
 }
 
-static void add_report_head(struct text_sink *self, const struct process_report *report)
+static void add_report_head(struct text_sink *self, const struct process_report *report, bool is_said_by_finding)
 {
 	const struct finding_process *process = &report->evidence.process;
 	compose_process(self, process);
@@ -362,9 +367,16 @@ static void add_report_head(struct text_sink *self, const struct process_report 
 	layout_add_count(&self->line, report->evidence.threads.count + report->evidence.more_threads, "thread",
 			 "threads");
 	end_paragraph(self, 0, 2, name_bytes, COLOR_BOLD);
-	if (*report->verdict)
+	if (*report->verdict && !is_said_by_finding)
 		add_plain(self, 0, 2, "", report->verdict);
 	text_buffer_add(&self->text, "\n");
+}
+
+/* Does a finding that stands right below begin with the verdict's very words? */
+static bool says_verdict(const struct finding_list *findings, const struct process_report *report)
+{
+	const struct finding *first = findings && findings->items.count ? findings->items.items[0] : NULL;
+	return first && shows_summary(first) && !strcmp(first->summary, report->verdict);
 }
 
 static int write_explanation(struct sink *sink, const struct process_report *report,
@@ -373,7 +385,7 @@ static int write_explanation(struct sink *sink, const struct process_report *rep
 	struct text_sink *self = (struct text_sink *)sink;
 	hash_table_clear(&self->shown_tids);
 	if (report)
-		add_report_head(self, report);
+		add_report_head(self, report, says_verdict(findings, report));
 	for (size_t i = 0; findings && i < findings->items.count; i++)
 		add_finding(self, findings->items.items[i]);
 	if (report) {
