@@ -83,30 +83,36 @@ static const char subject_source[] =
 
 enum { SUBJECT_THREADS = 8 };
 
-static void compare(const char *build, size_t stack_bytes)
+/* Runs a command in a directory and compares all its threads, of which it has at least so many. */
+static struct event_list compare_command(const char *directory, const char *command, size_t thread_count,
+					 size_t stack_bytes)
 {
-	char path[64];
-	const char *directory = scratch_make(path);
-	subject_write(directory, "subject.c", subject_source);
-	ck_assert_msg(subject_shell(directory, build), "%s", build);
 	struct symbolizer *symbolizer;
 	const struct symbolizer_host host = subject_host();
 	ck_assert_int_eq(symbolizer_start(&host, NULL, &symbolizer), 0);
-	pid_t pid = subject_start(directory, "$D/subject", SUBJECT_THREADS);
+	pid_t pid = subject_start(directory, command, thread_count);
 	struct event_list frames = subject_unwind(symbolizer, pid, stack_bytes);
 	size_t threads;
 	size_t different = subject_compare(pid, &frames, &threads);
 	if (different)
 		subject_dump(&frames);
-	ck_assert_uint_eq(threads, SUBJECT_THREADS);
+	ck_assert_uint_ge(threads, thread_count);
 	ck_assert_uint_eq(different, 0);
-	struct event events[SUBJECT_THREADS];
-	ck_assert_uint_eq(subject_decode(&frames, events, SUBJECT_THREADS), SUBJECT_THREADS);
-	for (size_t i = 0; i < SUBJECT_THREADS; i++)
-		ck_assert_uint_eq(events[i].frames->end, EVENT_FRAMES_COMPLETE);
-	event_list_release(&frames);
+	for (size_t i = 0; i < list_count(&frames, EVENT_FRAMES); i++)
+		ck_assert_uint_eq(list_record(&frames, EVENT_FRAMES, i).frames->end, EVENT_FRAMES_COMPLETE);
 	subject_end(pid);
 	symbolizer_stop(symbolizer);
+	return frames;
+}
+
+static void compare(const char *build, size_t stack_bytes)
+{
+	char directory[64];
+	scratch_make(directory);
+	subject_write(directory, "subject.c", subject_source);
+	ck_assert_msg(subject_shell(directory, build), "%s", build);
+	struct event_list frames = compare_command(directory, "$D/subject", SUBJECT_THREADS, stack_bytes);
+	event_list_release(&frames);
 	scratch_remove(directory);
 }
 
@@ -172,5 +178,100 @@ START_TEST(with_hardly_any_sample)
 }
 END_TEST
 
+/* A stack that passes through a hundred shared objects. */
+START_TEST(hundred_shared_objects)
+{
+	static const char hop[] = "typedef int (*hop_t)(void *next, int left);\n"
+				  "#include <unistd.h>\n"
+				  "int hop(void *next, int left)\n"
+				  "{\n"
+				  "	hop_t *hops = next;\n"
+				  "	if (!left) pause();\n"
+				  "	return left ? hops[0](hops + 1, left - 1) + 1 : 0;\n"
+				  "}\n";
+	static const char program[] = "#include <dlfcn.h>\n"
+				      "#include <stdio.h>\n"
+				      "int main(int argc, char **argv)\n"
+				      "{\n"
+				      "	static int (*hops[100])(void *, int);\n"
+				      "	for (int i = 0; i < 100; i++) {\n"
+				      "		char path[256];\n"
+				      "		snprintf(path, sizeof(path), \"%s/hop%d.so\", argv[1], i);\n"
+				      "		hops[i] = dlsym(dlopen(path, RTLD_NOW), \"hop\");\n"
+				      "	}\n"
+				      "	return hops[0](hops + 1, 99) + 1;\n"
+				      "}\n";
+	char directory[64];
+	struct subject_frame found;
+	scratch_make(directory);
+	subject_write(directory, "hop.c", hop);
+	subject_write(directory, "main.c", program);
+	ck_assert(subject_shell(directory, "cd $D && gcc -O2 -fPIC -shared -o hop0.so hop.c && gcc -O2 -o main main.c && "
+					   "for i in $(seq 1 99); do cp hop0.so hop$i.so; done"));
+	struct event_list frames = compare_command(directory, "$D/main $D", 1, 8192);
+	ck_assert(subject_find(&frames, "hop", &found));
+	ck_assert_ptr_nonnull(strstr(found.module, "/hop99.so"));
+	ck_assert_uint_ge(list_record(&frames, EVENT_FRAMES, 0).frames->count, 101);
+	event_list_release(&frames);
+	scratch_remove(directory);
+}
+END_TEST
+
+/* Code that a JIT compiler made has no unwind tables. */
+START_TEST(javascript)
+{
+	char directory[64];
+	struct subject_frame found;
+	if (!subject_shell("", "command -v node")) {
+		fputs("skipped: node is not installed\n", stderr);
+		return;
+	}
+	scratch_make(directory);
+	subject_write(directory, "subject.js",
+		      "function waitHere(d) {\n"
+		      "  if (d) return waitHere(d - 1) + 1;\n"
+		      "  return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);\n"
+		      "}\n"
+		      "waitHere(8);\n");
+	struct event_list frames = compare_command(directory, "node $D/subject.js", 2, 8192);
+	ck_assert(subject_find(&frames, "Builtins_InterpreterEntryTrampoline", &found));
+	ck_assert(subject_find(&frames, "main", &found) || subject_find(&frames, "_start", &found));
+	event_list_release(&frames);
+	scratch_remove(directory);
+}
+END_TEST
+
+START_TEST(rust)
+{
+	char directory[64];
+	struct subject_frame found;
+	if (!subject_shell("", "command -v rustc")) {
+		fputs("skipped: rustc is not installed\n", stderr);
+		return;
+	}
+	scratch_make(directory);
+	subject_write(directory, "subject.rs",
+		      "use std::sync::Mutex;\n"
+		      "static HELD: Mutex<i64> = Mutex::new(0);\n"
+		      "mod bank {\n"
+		      "    #[inline(never)]\n"
+		      "    pub fn transfer(depth: u32) -> i64 {\n"
+		      "        if depth == 0 { *super::HELD.lock().unwrap() } else { transfer(depth - 1) + 1 }\n"
+		      "    }\n"
+		      "}\n"
+		      "fn main() {\n"
+		      "    let _held = HELD.lock().unwrap();\n"
+		      "    std::thread::spawn(|| std::process::exit(bank::transfer(3) as i32)).join().unwrap();\n"
+		      "}\n");
+	ck_assert(subject_shell(directory, "cd $D && rustc -O subject.rs"));
+	struct event_list frames = compare_command(directory, "$D/subject", 2, 8192);
+	ck_assert(subject_find(&frames, "subject::bank::transfer", &found));
+	ck_assert_int_eq(found.frame->language, EVENT_LANGUAGE_RUST);
+	event_list_release(&frames);
+	scratch_remove(directory);
+}
+END_TEST
+
 UNIT_TESTS("symbolize_unwind", without_frame_pointers, with_frame_pointers, unoptimized, by_clang, static_program,
-	   static_and_position_independent, not_position_independent, stripped, one_segment, with_hardly_any_sample)
+	   static_and_position_independent, not_position_independent, stripped, one_segment, with_hardly_any_sample,
+	   hundred_shared_objects, javascript, rust)

@@ -110,6 +110,8 @@ static int compare(const void *left, const void *right)
 static void finish(struct symbol_table *table)
 {
 	uint64_t reach = 0;
+	if (!table->count)
+		return;
 	qsort(table->entries, table->count, sizeof(*table->entries), compare);
 	for (size_t i = 0; i < table->count; i++) {
 		struct entry *entry = &table->entries[i];
