@@ -56,7 +56,8 @@ START_TEST(flags_come_in_any_order)
 {
 	struct options options;
 	struct text_buffer problem = { 0 };
-	ck_assert_int_eq(parse("--json watch -d 10s -p 1,22 --comm nginx -vv --comm=envoy,haproxy --exe /a,b -p 333 --color never "
+	ck_assert_int_eq(parse("--json watch -d 10s -p 1,22 --comm nginx -vv --comm=envoy,haproxy --exe /a,b "
+			       "-p 333 --color never "
 			       "--interval 250ms --count 7 --source procfs --no-symbols --min-wait 2m",
 			       &options, &problem),
 			 0);
@@ -150,7 +151,8 @@ START_TEST(mistakes_are_explained)
 		{ "watch -p 12,", "--pid takes process ids, such as 4711 or 4711,4712, not '12,'" },
 		{ "watch -p 0", "--pid takes process ids, such as 4711 or 4711,4712, not '0'" },
 		{ "watch -p -1", "--pid takes process ids, such as 4711 or 4711,4712, not '-1'" },
-		{ "watch -p 99999999999", "--pid takes process ids, such as 4711 or 4711,4712, not '99999999999'" },
+		{ "watch -p 99999999999",
+		  "--pid takes process ids, such as 4711 or 4711,4712, not '99999999999'" },
 		{ "watch --comm ''", "--comm must not be empty" },
 		{ "watch --comm a,", "--comm must not be empty" },
 		{ "watch --exe=", "--exe must not be empty" },
@@ -188,21 +190,23 @@ START_TEST(help_lists_what_the_tables_have)
 {
 	struct text_buffer text = { 0 };
 	options_add_overview(&text, verbs);
-	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "  why PID                  diagnose one process\n"));
-	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "  -V, --version            print the version\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text_buffer_text(&text), "  why PID                  diagnose one process\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text_buffer_text(&text), "  -V, --version            print the version\n"));
 	text_buffer_clear(&text);
 	options_add_verb_help(&text, &watch);
 	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "Usage: holdup watch [flags]\n\nLooks again"));
-	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text),
-				     "Which processes (default: all):\n"
-				     "  -p, --pid PID[,PID]      these processes\n"
-				     "      --comm NAME[,NAME]   "));
+	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "Which processes (default: all):\n"
+							      "  -p, --pid PID[,PID]      these processes\n"
+							      "      --comm NAME[,NAME]   "));
 	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "\nExamples:\n  holdup watch -d 10s\n"));
 	text_buffer_clear(&text);
 	options_add_verb_help(&text, &why);
 	ck_assert_ptr_null(strstr(text_buffer_text(&text), "--interval"));
 	ck_assert_ptr_null(strstr(text_buffer_text(&text), "default: all"));
-	ck_assert_ptr_nonnull(strstr(text_buffer_text(&text), "  -p, --pid PID[,PID]      these processes\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text_buffer_text(&text), "  -p, --pid PID[,PID]      these processes\n"));
 	/* Readable at 80 columns. */
 	for (const char *line = text_buffer_text(&text); *line; line += strcspn(line, "\n") + 1)
 		ck_assert_uint_le(strcspn(line, "\n"), 80);
@@ -216,9 +220,18 @@ START_TEST(nearest_words_are_near)
 	static const struct {
 		const char *word, *nearest;
 	} cases[] = {
-		{ "watch", "watch" }, { "wathc", "watch" }, { "wach", "watch" },    { "scna", "scan" },
-		{ "scann", "scan" },  { "st", "status" },   { "symbols", "no-symbols" }, { "no-symbol", "no-symbols" },
-		{ "x", NULL },	      { "", NULL },	    { "completely", NULL }, { "wyh", "why" },
+		{ "watch", "watch" },
+		{ "wathc", "watch" },
+		{ "wach", "watch" },
+		{ "scna", "scan" },
+		{ "scann", "scan" },
+		{ "st", "status" },
+		{ "symbols", "no-symbols" },
+		{ "no-symbol", "no-symbols" },
+		{ "x", NULL },
+		{ "", NULL },
+		{ "completely", NULL },
+		{ "wyh", "why" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		const char *got = nearest_word(cases[i].word, words, sizeof(words) / sizeof(*words));

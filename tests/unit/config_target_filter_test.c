@@ -12,7 +12,9 @@ static int run_nothing(const struct options *options)
 	return 0;
 }
 
-static const struct verb watch = { .name = "watch", .operands = "", .flags = FLAGS_TARGETS, .run = run_nothing };
+static const struct verb watch = {
+	.name = "watch", .operands = "", .flags = FLAGS_TARGETS, .run = run_nothing
+};
 static const struct verb *const verbs[] = { &watch, NULL };
 
 static const struct target_identity web = {
@@ -100,7 +102,9 @@ START_TEST(long_names_are_harmless)
 	for (size_t i = 0; i < 8000; i += 300)
 		path[i] = '/';
 	path[sizeof(path) - 1] = '\0';
-	struct target_identity identity = { .pid = 1, .comm = "", .exe = path, .cgroup = path, .container = "" };
+	struct target_identity identity = {
+		.pid = 1, .comm = "", .exe = path, .cgroup = path, .container = ""
+	};
 	struct target_filter filter = { 0 };
 	ck_assert_int_eq(target_patterns_add(&filter.cgroups, "/nothing", 8), 0);
 	ck_assert(!target_filter_matches(&filter, &identity));

@@ -58,16 +58,21 @@ START_TEST(deadlock_is_as_contracted)
 	static const char want[] =
 		"{\"v\":1,\"type\":\"finding\",\"kind\":\"deadlock\",\"certainty\":\"certain\","
 		"\"fingerprint\":\"0000000000006f2c\",\"time\":\"2026-11-22T16:40:00.123456Z\","
-		"\"summary\":\"2 threads of dl (pid 4711) deadlocked for 12.3 s: dl-b waits for m1, held by dl-a, "
+		"\"summary\":\"2 threads of dl (pid 4711) deadlocked for 12.3 s: dl-b waits for m1, held by "
+		"dl-a, "
 		"which waits for m2, held by dl-b\","
-		"\"advice\":\"No thread of this cycle can ever run again. Restart the process; fix the order at "
+		"\"advice\":\"No thread of this cycle can ever run again. Restart the process; fix the order "
+		"at "
 		"bank.c:42 / bank.c:58.\",\"stuck_ns\":12300000000,"
-		"\"process\":{\"pid\":4711,\"ns_pid\":4711,\"comm\":\"dl\",\"exe\":\"/srv/dl\",\"exe_deleted\":false,"
+		"\"process\":{\"pid\":4711,\"ns_pid\":4711,\"comm\":\"dl\",\"exe\":\"/srv/"
+		"dl\",\"exe_deleted\":false,"
 		"\"build_id\":\"ab12cd34\",\"start_time\":\"2026-11-22T16:39:00.123456Z\","
 		"\"cgroup\":\"/system.slice/dl.service\",\"container\":null},"
 		"\"threads\":["
-		"{\"tid\":4711,\"ns_tid\":4711,\"comm\":\"dl-a\",\"state\":\"sleeping\",\"syscall\":\"futex\","
-		"\"activity\":null,\"waits_for\":{\"lock\":\"L1\",\"mode\":\"exclusive\",\"since_ns\":12345678901,"
+		"{\"tid\":4711,\"ns_tid\":4711,\"comm\":\"dl-a\",\"state\":\"sleeping\",\"syscall\":"
+		"\"futex\","
+		"\"activity\":null,\"waits_for\":{\"lock\":\"L1\",\"mode\":\"exclusive\",\"since_ns\":"
+		"12345678901,"
 		"\"since_is_lower_bound\":false,\"timed\":false},\"holds\":[\"L2\"],\"in_cycle\":true,"
 		"\"same_as\":null,\"stack\":["
 		"{\"ip\":\"0x7f0000001000\",\"function\":\"__lll_lock_wait\",\"offset\":18,\"file\":null,"
@@ -85,10 +90,12 @@ START_TEST(deadlock_is_as_contracted)
 		"{\"tid\":4712,";
 	static const char want_end[] =
 		"\"more_threads\":0,\"locks\":["
-		"{\"id\":\"L1\",\"address\":\"0x55d0c0a0\",\"type\":\"mutex\",\"name\":\"m1\",\"mapping\":null,"
+		"{\"id\":\"L1\",\"address\":\"0x55d0c0a0\",\"type\":\"mutex\",\"name\":\"m1\",\"mapping\":"
+		"null,"
 		"\"owner_tid\":4712,\"owner_comm\":\"dl-b\",\"owner_dead\":false,\"readers\":0,\"waiters\":1,"
 		"\"words\":[\"0x2\",\"0x0\",\"0x1268\",\"0x1\"]},"
-		"{\"id\":\"L2\",\"address\":\"0x55d0c0e0\",\"type\":\"mutex\",\"name\":\"m2\",\"mapping\":null,"
+		"{\"id\":\"L2\",\"address\":\"0x55d0c0e0\",\"type\":\"mutex\",\"name\":\"m2\",\"mapping\":"
+		"null,"
 		"\"owner_tid\":4711,\"owner_comm\":\"dl-a\",\"owner_dead\":false,\"readers\":0,\"waiters\":1,"
 		"\"words\":[\"0x2\",\"0x0\",\"0x1267\",\"0x1\"]}],\"notes\":[],"
 		"\"cycle\":[{\"tid\":4711,\"waits_for\":\"L1\",\"held_by\":4712},"
@@ -169,8 +176,10 @@ START_TEST(hostile_names_stay_inside_their_strings)
 	static const char hostile[] = "\"},\n{\"v\":1\033]0;owned\a\xff\xc2\x9b\\";
 	struct finding *finding = sample_deadlock();
 	struct evidence *evidence = &finding->evidence;
-	finding->summary = evidence->process.comm = evidence->process.exe = evidence->process.cgroup = hostile;
-	evidence->process.container = evidence->threads.items[0].comm = evidence->locks.items[0].name = hostile;
+	finding->summary = evidence->process.comm = evidence->process.exe = evidence->process.cgroup =
+		hostile;
+	evidence->process.container = evidence->threads.items[0].comm = evidence->locks.items[0].name =
+		hostile;
 	evidence->locks.items[0].mapping = evidence->locks.items[0].owner_comm = hostile;
 	struct finding_frame *frame = &evidence->threads.items[0].stack.frames[0];
 	frame->function = frame->file = frame->module = frame->build_id = frame->language = hostile;
@@ -231,7 +240,8 @@ START_TEST(explanations_are_lines)
 		ck_assert_str_eq(string_at(read, "type"), types[i]);
 		if (!i) {
 			ck_assert_str_eq(string_at(read, "verdict"), "deadlock of 2 threads");
-			ck_assert(json_is_null(json_object_get(json_object_get(read, "process"), "start_time")));
+			ck_assert(json_is_null(
+				json_object_get(json_object_get(read, "process"), "start_time")));
 			ck_assert_uint_eq(json_array_size(json_object_get(read, "threads")), 1);
 		}
 		json_decref(read);

@@ -114,8 +114,12 @@ START_TEST(numbers_are_grouped)
 		uint64_t number;
 		const char *text;
 	} cases[] = {
-		{ 0, "0 threads" },	    { 1, "1 thread" },		    { 999, "999 threads" },
-		{ 1893, "1,893 threads" },  { 1000000, "1,000,000 threads" }, { 123456, "123,456 threads" },
+		{ 0, "0 threads" },
+		{ 1, "1 thread" },
+		{ 999, "999 threads" },
+		{ 1893, "1,893 threads" },
+		{ 1000000, "1,000,000 threads" },
+		{ 123456, "123,456 threads" },
 		{ UINT64_MAX, "18,446,744,073,709,551,615 threads" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -131,10 +135,12 @@ START_TEST(timestamps_are_rfc_3339)
 {
 	char buffer[TIMESTAMP_BYTES];
 	ck_assert_str_eq(timestamp_format(0, buffer), "1970-01-01T00:00:00.000000Z");
-	ck_assert_str_eq(timestamp_format(UINT64_C(1795365600000001999), buffer), "2026-11-22T16:40:00.000001Z");
+	ck_assert_str_eq(timestamp_format(UINT64_C(1795365600000001999), buffer),
+			 "2026-11-22T16:40:00.000001Z");
 	ck_assert_str_eq(timestamp_format(UINT64_MAX, buffer), "2554-07-21T23:34:33.709551Z");
 }
 END_TEST
 
 UNIT_TESTS("sink/layout", paragraphs_are_broken_at_spaces, emphasis_takes_no_columns_and_stays_whole,
-	   names_give_up_their_least_telling_parts, any_name_fits, numbers_are_grouped, timestamps_are_rfc_3339)
+	   names_give_up_their_least_telling_parts, any_name_fits, numbers_are_grouped,
+	   timestamps_are_rfc_3339)

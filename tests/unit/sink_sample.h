@@ -80,8 +80,8 @@ static inline struct finding_thread *sample_thread(struct evidence *evidence, ui
 	return thread;
 }
 
-static inline struct finding_lock *sample_lock(struct evidence *evidence, enum lock_type type, const char *name,
-					       uint64_t address)
+static inline struct finding_lock *sample_lock(struct evidence *evidence, enum lock_type type,
+					       const char *name, uint64_t address)
 {
 	struct finding_lock *lock = array_add(&evidence->locks);
 	ck_assert_ptr_nonnull(lock);
@@ -121,13 +121,14 @@ static inline struct finding *sample_deadlock(void)
 {
 	struct finding *finding = sample_finding(FINDING_DEADLOCK, CERTAINTY_CERTAIN);
 	struct evidence *evidence = &finding->evidence;
-	finding->summary = "2 threads of dl (pid 4711) deadlocked for 12.3 s: dl-b waits for m1, held by dl-a, which "
-			   "waits for m2, held by dl-b";
+	finding->summary =
+		"2 threads of dl (pid 4711) deadlocked for 12.3 s: dl-b waits for m1, held by dl-a, which "
+		"waits for m2, held by dl-b";
 	finding->advice = "No thread of this cycle can ever run again. Restart the process; fix the order at "
 			  "bank.c:42 / bank.c:58.";
 	for (int i = 0; i < 2; i++) {
-		struct finding_lock *lock = sample_lock(evidence, LOCK_TYPE_MUTEX, i ? "m2" : "m1",
-							i ? 0x55d0c0e0 : 0x55d0c0a0);
+		struct finding_lock *lock =
+			sample_lock(evidence, LOCK_TYPE_MUTEX, i ? "m2" : "m1", i ? 0x55d0c0e0 : 0x55d0c0a0);
 		lock->owner_tid = i ? 4711 : 4712;
 		lock->owner_comm = i ? "dl-a" : "dl-b";
 		lock->waiter_count = 1;
@@ -135,7 +136,8 @@ static inline struct finding *sample_deadlock(void)
 		lock->words[2] = lock->owner_tid;
 		lock->words[3] = 1;
 		lock->word_count = 4;
-		struct finding_thread *thread = sample_thread(evidence, 4711 + (uint32_t)i, i ? "dl-b" : "dl-a");
+		struct finding_thread *thread =
+			sample_thread(evidence, 4711 + (uint32_t)i, i ? "dl-b" : "dl-a");
 		thread->waits_for = i;
 		thread->since_ns = i ? 12300 * NS_PER_MS : 12345678901;
 		thread->in_cycle = true;

@@ -85,11 +85,12 @@ START_TEST(self_deadlock_is_told)
 	thread->in_cycle = true;
 	sample_holds(thread, 0);
 	*array_add(&finding->cycle) = (struct finding_cycle_step){ 4711, 0, 4711 };
-	check_finding(finding, "DEADLOCK (certain)  dl  pid 4711  1 thread, stuck for 12.3 s\n"
-			       "\n"
-			       "  dl (4711) waits for mutex stats+0x28 (0x7f1200000040), which it holds itself\n"
-			       "    holds stats+0x28\n"
-			       "\n");
+	check_finding(finding,
+		      "DEADLOCK (certain)  dl  pid 4711  1 thread, stuck for 12.3 s\n"
+		      "\n"
+		      "  dl (4711) waits for mutex stats+0x28 (0x7f1200000040), which it holds itself\n"
+		      "    holds stats+0x28\n"
+		      "\n");
 }
 END_TEST
 
@@ -98,8 +99,9 @@ START_TEST(stalled_waiters_are_grouped)
 {
 	struct finding *finding = sample_finding(FINDING_STALLED_WAITER, CERTAINTY_PROBABLE);
 	struct evidence *evidence = &finding->evidence;
-	finding->summary = "1,000 threads of dl (pid 4711) wait for rwlock at 0x7f0000000010, held by 1 reader, "
-			   "for up to 12.3 s";
+	finding->summary =
+		"1,000 threads of dl (pid 4711) wait for rwlock at 0x7f0000000010, held by 1 reader, "
+		"for up to 12.3 s";
 	evidence->process.ns_pid = 7;
 	evidence->process.container = "3f4e5d6c7b8a9f4e5d6c7b8a";
 	sample_lock(evidence, LOCK_TYPE_RWLOCK, "", 0x7f0000000010)->mapping = "[heap]";
@@ -121,14 +123,16 @@ START_TEST(stalled_waiters_are_grouped)
 	for (uint32_t tid = 100; tid < 108; tid++)
 		*array_add(&evidence->threads.items[1].same_tids) = tid;
 	evidence->more_threads = 997;
-	evidence_note(evidence, "the waits have a timeout, so they may end by themselves; a certain verdict takes waits "
-				"without one");
+	evidence_note(
+		evidence,
+		"the waits have a timeout, so they may end by themselves; a certain verdict takes waits "
+		"without one");
 	check_finding(finding,
 		      "STALLED WAITER (probable)  dl  pid 4711 (7 in its namespace)  container\n"
 		      "  3f4e5d6c7b8a  1,001 threads, stuck for 12.3 s\n"
 		      "\n"
-		      "  1,000 threads of dl (pid 4711) wait for rwlock at 0x7f0000000010, held by 1\n"
-		      "  reader, for up to 12.3 s\n"
+		      "  1,000 threads of dl (pid 4711) wait for rwlock at 0x7f0000000010, held by\n"
+		      "  1 reader, for up to 12.3 s\n"
 		      "\n"
 		      "  reader (200) reads from tcp 127.0.0.1:5432 -> 127.0.0.1:40112 (ESTABLISHED);\n"
 		      "      for at least 90.0 s\n"
@@ -158,12 +162,14 @@ START_TEST(every_wait_has_its_words)
 		const char *want;
 	} cases[] = {
 		{ LOCK_TYPE_FUTEX, WAIT_MODE_EVENT, 0, false, "waits on futex l (0x10)" },
-		{ LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE, 9, false, "waits for mutex l (0x10), held by boss (9)" },
+		{ LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE, 9, false,
+		  "waits for mutex l (0x10), held by boss (9)" },
 		{ LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE, 9, true,
 		  "waits for mutex l (0x10), held by boss (9), which has ended" },
 		{ LOCK_TYPE_ROBUST_MUTEX, WAIT_MODE_EXCLUSIVE, 0, true,
 		  "waits for robust mutex l (0x10), held by a thread that has ended" },
-		{ LOCK_TYPE_RWLOCK, WAIT_MODE_SHARED, 9, false, "waits to read rwlock l (0x10), held by boss (9)" },
+		{ LOCK_TYPE_RWLOCK, WAIT_MODE_SHARED, 9, false,
+		  "waits to read rwlock l (0x10), held by boss (9)" },
 		{ LOCK_TYPE_RWLOCK, WAIT_MODE_EXCLUSIVE, 0, false, "waits to write rwlock l (0x10)" },
 		{ LOCK_TYPE_COND, WAIT_MODE_EVENT, 0, false, "waits on condition variable l (0x10)" },
 		{ LOCK_TYPE_SEM, WAIT_MODE_EVENT, 0, false, "waits for semaphore l (0x10)" },
@@ -171,7 +177,8 @@ START_TEST(every_wait_has_its_words)
 		{ LOCK_TYPE_JOIN, WAIT_MODE_EVENT, 9, false, "waits for the end of boss (9)" },
 		{ LOCK_TYPE_ONCE, WAIT_MODE_EVENT, 0, false, "waits for once-initialization l (0x10)" },
 		{ LOCK_TYPE_SPIN, WAIT_MODE_EXCLUSIVE, 0, false, "waits for spin lock l (0x10)" },
-		{ LOCK_TYPE_PI_MUTEX, WAIT_MODE_EXCLUSIVE, 9, false, "waits for PI mutex l (0x10), held by boss (9)" },
+		{ LOCK_TYPE_PI_MUTEX, WAIT_MODE_EXCLUSIVE, 9, false,
+		  "waits for PI mutex l (0x10), held by boss (9)" },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct finding *finding = sample_finding(FINDING_STALLED_WAITER, CERTAINTY_POSSIBLE);
@@ -217,26 +224,29 @@ START_TEST(frames_say_what_is_known)
 	frames[2].file = "a/b/c.hpp";
 	frames[2].line = 7;
 	frames[2].inlined = true;
-	frames[3].function = "std::vector<std::pair<int, std::string>, std::allocator<std::pair<int, std::string> > >"
-			     "::push_back(std::pair<int, std::string> const&)";
+	frames[3].function =
+		"std::vector<std::pair<int, std::string>, std::allocator<std::pair<int, std::string> > >"
+		"::push_back(std::pair<int, std::string> const&)";
 	frames[3].file = "stl_vector.h";
-	frames[4].function = "an_identifier_that_never_ends_and_goes_on_and_on_and_on_beyond_the_screen_of_anybody";
+	frames[4].function =
+		"an_identifier_that_never_ends_and_goes_on_and_on_and_on_beyond_the_screen_of_anybody";
 	frames[5].function = "of_the_width_of_the_column.";
 	frames[6].function = "one_more_than_the_column_has";
 	char *text = render(finding, &(struct text_sink_options){ 0 });
-	ck_assert_str_eq(strchr(text, '#') - 6, "      #0  0x7f0000001000\n"
-						"      #1  no_module_name\n"
-						"      #2  inlined_one                c.hpp:7 (inlined)\n"
-						"      #3  std::vector<..>::push_back stl_vector.h\n"
-						"      #4  an_identifier_that_n..on_and_on_beyond_the_screen_of_anybody libc.so.6\n"
-						"      #5  of_the_width_of_the_column. libc.so.6\n"
-						"      #6  one_more_than_the_column_has libc.so.6\n"
-						"      #7  0x7f0000001070             libc.so.6+0x12\n"
-						"      #8  0x7f0000001080             libc.so.6+0x12\n"
-						"      #9  0x7f0000001090             libc.so.6+0x12\n"
-						"      #10 0x7f00000010a0             libc.so.6+0x12\n"
-						"      #11 0x7f00000010b0             libc.so.6+0x12\n"
-						"\n");
+	ck_assert_str_eq(strchr(text, '#') - 6,
+			 "      #0  0x7f0000001000\n"
+			 "      #1  no_module_name\n"
+			 "      #2  inlined_one                c.hpp:7 (inlined)\n"
+			 "      #3  std::vector<..>::push_back stl_vector.h\n"
+			 "      #4  an_identifier_that_n..on_and_on_beyond_the_screen_of_anybody libc.so.6\n"
+			 "      #5  of_the_width_of_the_column. libc.so.6\n"
+			 "      #6  one_more_than_the_column_has libc.so.6\n"
+			 "      #7  0x7f0000001070             libc.so.6+0x12\n"
+			 "      #8  0x7f0000001080             libc.so.6+0x12\n"
+			 "      #9  0x7f0000001090             libc.so.6+0x12\n"
+			 "      #10 0x7f00000010a0             libc.so.6+0x12\n"
+			 "      #11 0x7f00000010b0             libc.so.6+0x12\n"
+			 "\n");
 	free(text);
 	finding_free(finding);
 }
@@ -265,7 +275,8 @@ START_TEST(verbose_shows_words_and_paths)
 	struct finding *finding = sample_deadlock();
 	char *text = render(finding, &(struct text_sink_options){ .verbose = true });
 	ck_assert_ptr_nonnull(strstr(text, "#2 transfer+0x12              src/bank.c:42\n"));
-	ck_assert_ptr_nonnull(strstr(text, "  mutex m1 (0x55d0c0a0), waiters: 1, words: 0x2 0x0 0x1268 0x1\n"));
+	ck_assert_ptr_nonnull(
+		strstr(text, "  mutex m1 (0x55d0c0a0), waiters: 1, words: 0x2 0x0 0x1268 0x1\n"));
 	free(text);
 	finding_free(finding);
 }
@@ -355,13 +366,14 @@ START_TEST(explanations_put_the_verdict_first)
 				   "\n"
 				   "DEADLOCK (certain)  dl  pid 4711";
 	ck_assert_int_eq(strncmp(text, head, strlen(head)), 0);
-	ck_assert_str_eq(strstr(text, "All threads:\n"), "All threads:\n"
-							 "  dl-a (4711) waits for mutex m1 (0x55d0c0a0), held by thread "
-							 "4712; for 12.3 s\n"
-							 "      (stack above)\n"
-							 "  main (4713) idle in epoll_wait\n"
-							 "      #0 epoll_wait                 libc.so.6\n"
-							 "\n");
+	ck_assert_str_eq(strstr(text, "All threads:\n"),
+			 "All threads:\n"
+			 "  dl-a (4711) waits for mutex m1 (0x55d0c0a0), held by thread "
+			 "4712; for 12.3 s\n"
+			 "      (stack above)\n"
+			 "  main (4713) idle in epoll_wait\n"
+			 "      #0 epoll_wait                 libc.so.6\n"
+			 "\n");
 	free(text);
 
 	/* A verdict that the first finding gives in the same words is not given twice. */

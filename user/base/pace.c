@@ -14,7 +14,8 @@ uint64_t pace_next_ns(struct pace *pace, uint64_t cost_ns)
 	if (!pace->sample_count)
 		pace->average_ns = cost_ns;
 	else
-		pace->average_ns = pace->average_ns - pace->average_ns / AVERAGE_WEIGHT + cost_ns / AVERAGE_WEIGHT;
+		pace->average_ns =
+			pace->average_ns - pace->average_ns / AVERAGE_WEIGHT + cost_ns / AVERAGE_WEIGHT;
 	pace->sample_count++;
 	if (!pace->interval_ns || !pace->budget_ppm)
 		return pace->interval_ns;

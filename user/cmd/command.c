@@ -40,7 +40,8 @@ int command_output_status(int err, int status)
 int command_print(struct text_buffer *text)
 {
 	int err = text->failed ? -ENOMEM : 0;
-	if (!err && (fwrite(text_buffer_text(text), 1, text->length, stdout) != text->length || fflush(stdout)))
+	if (!err &&
+	    (fwrite(text_buffer_text(text), 1, text->length, stdout) != text->length || fflush(stdout)))
 		err = -errno;
 	text_buffer_release(text);
 	return command_output_status(err, STATUS_NOTHING_FOUND);

@@ -86,7 +86,9 @@ static unsigned terminal_columns(void)
 	struct winsize size;
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
 		return COLUMNS_DEFAULT;
-	return size.ws_col < COLUMNS_MIN ? COLUMNS_MIN : size.ws_col > COLUMNS_MAX ? COLUMNS_MAX : size.ws_col;
+	return size.ws_col < COLUMNS_MIN   ? COLUMNS_MIN
+	       : size.ws_col > COLUMNS_MAX ? COLUMNS_MAX
+					   : size.ws_col;
 }
 
 static struct sink *open_sink(const struct options *options, bool goes_on)
@@ -173,8 +175,8 @@ int session_finish(struct session *session)
 {
 	if (!session->output_error)
 		session->output_error = write_totals(session);
-	int status = command_output_status(session->output_error, session->finding_count ? STATUS_FINDINGS :
-											    STATUS_NOTHING_FOUND);
+	int status = command_output_status(session->output_error,
+					   session->finding_count ? STATUS_FINDINGS : STATUS_NOTHING_FOUND);
 	session_abandon(session);
 	return status;
 }

@@ -64,7 +64,8 @@ int targets_resolve_id(uint32_t id, uint32_t *ret_tgid)
 	if (!err)
 		err = read_stat(tgid, &stat);
 	if (err == -ESRCH) {
-		log_error("no such process: %" PRIu32 ". It may have ended; 'ps -e' lists those there are", id);
+		log_error("no such process: %" PRIu32 ". It may have ended; 'ps -e' lists those there are",
+			  id);
 		return err;
 	}
 	if (err) {
@@ -72,11 +73,13 @@ int targets_resolve_id(uint32_t id, uint32_t *ret_tgid)
 		return err;
 	}
 	if (tgid == (uint32_t)getpid()) {
-		log_error("process %" PRIu32 " is holdup itself; give the id of the process that hangs", tgid);
+		log_error("process %" PRIu32 " is holdup itself; give the id of the process that hangs",
+			  tgid);
 		return -EINVAL;
 	}
 	if (stat.kernel_flags & PROC_PF_KTHREAD) {
-		log_error("pid %" PRIu32 " (%s) is a kernel thread: it has no user memory and takes no lock there; "
+		log_error("pid %" PRIu32
+			  " (%s) is a kernel thread: it has no user memory and takes no lock there; "
 			  "'cat /proc/%" PRIu32 "/stack' shows where it is",
 			  tgid, stat.comm, tgid);
 		return -EINVAL;
@@ -88,8 +91,8 @@ int targets_resolve_id(uint32_t id, uint32_t *ret_tgid)
 		return -ESRCH;
 	}
 	if (tgid != id)
-		log_warning("%" PRIu32 " is a thread of process %" PRIu32 " (%s), which is looked at instead", id,
-			    tgid, stat.comm);
+		log_warning("%" PRIu32 " is a thread of process %" PRIu32 " (%s), which is looked at instead",
+			    id, tgid, stat.comm);
 	*ret_tgid = tgid;
 	return 0;
 }
@@ -173,8 +176,8 @@ int targets_find(const struct target_filter *filter, target_list *ret_tgids)
 	if (filter->pids.count) {
 		for (size_t i = 0; !err && i < filter->pids.count; i++) {
 			uint32_t tgid = filter->pids.items[i];
-			bool wanted = target_filter_is_pids(filter) ? !targets_process_is_gone(tgid) :
-								      matches(filter, tgid);
+			bool wanted = target_filter_is_pids(filter) ? !targets_process_is_gone(tgid)
+								    : matches(filter, tgid);
 			if (wanted)
 				err = add_tgid(&tgids, tgid);
 		}

@@ -89,7 +89,8 @@ static bool report_news(struct watch *watch, const struct diagnosis *diagnosis)
 		clear_heartbeat(watch);
 		writable = session_wrote(session, sink->ops->finding(sink, finding));
 	}
-	while (writable && open_findings_next_resolved(&watch->open, realtime_ns, targets_process_is_gone, &resolution)) {
+	while (writable &&
+	       open_findings_next_resolved(&watch->open, realtime_ns, targets_process_is_gone, &resolution)) {
 		clear_heartbeat(watch);
 		writable = session_wrote(session, sink->ops->resolved(sink, &resolution));
 	}
@@ -122,7 +123,8 @@ static enum scan_result scan_once(struct watch *watch)
 	if (nobody) {
 		/* What the last answer lost and cost still counts; what it looked at doesn't. */
 		diagnosis.totals = watch->session.totals;
-		diagnosis.totals.process_count = diagnosis.totals.thread_count = diagnosis.totals.waiter_count = 0;
+		diagnosis.totals.process_count = diagnosis.totals.thread_count =
+			diagnosis.totals.waiter_count = 0;
 	}
 	clear_heartbeat(watch);
 	session_take(&watch->session, &diagnosis);

@@ -25,8 +25,8 @@ static int read_target(const struct options *options, uint32_t *ret_id)
 	}
 	const char *operand = options->operands.items[0];
 	if (options_parse_pid(operand, ret_id))
-		return command_usage_error("'%s' is not a process id; by name: holdup scan --comm %s", operand,
-					   operand);
+		return command_usage_error("'%s' is not a process id; by name: holdup scan --comm %s",
+					   operand, operand);
 	return 0;
 }
 

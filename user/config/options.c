@@ -110,7 +110,8 @@ static int take_container(struct options *options, const char *argument, struct 
 	return add_patterns(&options->targets.containers, "--container", argument, true, problem);
 }
 
-static int take_duration_of(const char *flag, const char *argument, uint64_t *ret_ns, struct text_buffer *problem)
+static int take_duration_of(const char *flag, const char *argument, uint64_t *ret_ns,
+			    struct text_buffer *problem)
 {
 	if (!duration_parse(argument, ret_ns))
 		return 0;
@@ -221,7 +222,8 @@ static const struct flag_spec flag_specs[] = {
 	{ FLAG_CONTAINER, 0, "container", "ID[,ID]", "processes of this container; its first digits do",
 	  take_container },
 	{ FLAG_MIN_WAIT, 0, "min-wait", "TIME", "report lock waits from this length on (1s)", take_min_wait },
-	{ FLAG_INTERVAL, 0, "interval", "TIME", "from scan to scan (1s); 0: one after the other", take_interval },
+	{ FLAG_INTERVAL, 0, "interval", "TIME", "from scan to scan (1s); 0: one after the other",
+	  take_interval },
 	{ FLAG_COUNT, 0, "count", "N", "end after N scans", take_count },
 	{ FLAG_DURATION, 'd', "duration", "TIME", "end after this time", take_duration },
 	{ FLAG_JSON, 0, "json", NULL, "one JSON object a line, and nothing else, on stdout", take_json },

@@ -56,8 +56,8 @@ bool target_filter_is_empty(const struct target_filter *filter)
 static bool matches_comm(const char *pattern, const char *comm)
 {
 	/* "systemd-journald" was cut by the kernel, so cut what is asked for alike. */
-	return !fnmatch(pattern, comm, 0) ||
-	       (strlen(pattern) > COMM_BYTES && strlen(comm) == COMM_BYTES && !strncmp(pattern, comm, COMM_BYTES));
+	return !fnmatch(pattern, comm, 0) || (strlen(pattern) > COMM_BYTES && strlen(comm) == COMM_BYTES &&
+					      !strncmp(pattern, comm, COMM_BYTES));
 }
 
 static bool matches_exe(const char *pattern, const char *exe)
@@ -117,12 +117,12 @@ static bool matches_container(const char *beginning, const char *container)
 }
 
 /* Is nothing of this kind asked for, or does one of the alternatives match? */
-#define ANY_OR_NONE(alternatives, matches, value)                  \
-	({                                                         \
-		bool found = !(alternatives)->count;               \
-		array_each(alternatives, alternative)              \
+#define ANY_OR_NONE(alternatives, matches, value)                      \
+	({                                                             \
+		bool found = !(alternatives)->count;                   \
+		array_each(alternatives, alternative)                  \
 			found = found || matches(*alternative, value); \
-		found;                                             \
+		found;                                                 \
 	})
 
 static bool is_pid(uint32_t asked, uint32_t pid)

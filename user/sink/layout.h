@@ -24,7 +24,8 @@ struct layout_paragraph {
 };
 
 /* Adds a text, broken at spaces (but not in "2 threads"), and a newline. Runs of spaces inside a line stay. */
-void layout_add_paragraph(struct text_buffer *out, const struct layout_paragraph *paragraph, const char *text);
+void layout_add_paragraph(struct text_buffer *out, const struct layout_paragraph *paragraph,
+			  const char *text);
 
 /*
  * Adds a function's name in at most `columns` (at least 8), giving up the least telling parts first: the

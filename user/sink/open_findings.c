@@ -77,7 +77,8 @@ enum open_findings_news open_findings_take(struct open_findings *open, const str
 }
 
 bool open_findings_next_resolved(struct open_findings *open, uint64_t realtime_ns,
-				 bool (*process_is_gone)(uint32_t pid), struct sink_resolution *ret_resolution)
+				 bool (*process_is_gone)(uint32_t pid),
+				 struct sink_resolution *ret_resolution)
 {
 	for (size_t i = 0; i < open->items.count; i++) {
 		struct open_finding *item = open->items.items[i];

@@ -43,6 +43,7 @@ enum open_findings_news open_findings_take(struct open_findings *open, const str
  * look. False when no more are gone.
  */
 bool open_findings_next_resolved(struct open_findings *open, uint64_t realtime_ns,
-				 bool (*process_is_gone)(uint32_t pid), struct sink_resolution *ret_resolution);
+				 bool (*process_is_gone)(uint32_t pid),
+				 struct sink_resolution *ret_resolution);
 
 #endif

@@ -83,7 +83,8 @@ static void end_paragraph(struct text_sink *self, unsigned indent, unsigned hang
 	text_buffer_clear(&self->line);
 }
 
-static void add_plain(struct text_sink *self, unsigned indent, unsigned hang, const char *lead, const char *text)
+static void add_plain(struct text_sink *self, unsigned indent, unsigned hang, const char *lead,
+		      const char *text)
 {
 	text_buffer_add(&self->line, lead);
 	text_buffer_add_untrusted(&self->line, text);
@@ -162,8 +163,8 @@ static void add_stack(struct text_sink *self, const struct finding_stack *stack)
 		left_out = count - STACK_INNER - STACK_OUTER;
 	for (size_t i = 0; i < count; i++) {
 		if (left_out && i == STACK_INNER) {
-			text_buffer_addf(&self->text, "%*s... %zu more frames (-v shows them)\n", FRAME_INDENT, "",
-					 left_out);
+			text_buffer_addf(&self->text, "%*s... %zu more frames (-v shows them)\n",
+					 FRAME_INDENT, "", left_out);
 			i += left_out;
 		}
 		add_frame(self, &stack->frames[i], i, count);
@@ -196,7 +197,8 @@ static void add_group(struct text_sink *self, const struct finding_thread *threa
 	end_paragraph(self, 4, 6, 0, NULL);
 }
 
-static void add_holds(struct text_sink *self, const struct evidence *evidence, const struct finding_thread *thread)
+static void add_holds(struct text_sink *self, const struct evidence *evidence,
+		      const struct finding_thread *thread)
 {
 	size_t named = 0;
 	array_each(&thread->holds, index) {
@@ -209,7 +211,8 @@ static void add_holds(struct text_sink *self, const struct evidence *evidence, c
 		end_paragraph(self, 4, 6, 0, NULL);
 }
 
-static void add_thread(struct text_sink *self, const struct section *section, const struct finding_thread *thread)
+static void add_thread(struct text_sink *self, const struct section *section,
+		       const struct finding_thread *thread)
 {
 	struct text_buffer *line = &self->line;
 	text_buffer_add_untrusted(line, *thread->comm ? thread->comm : "thread");
@@ -218,7 +221,8 @@ static void add_thread(struct text_sink *self, const struct section *section, co
 	if (self->options.verbose && thread->ns_tid && thread->ns_tid != thread->tid)
 		text_buffer_addf(line, ", %" PRIu32 " in its namespace", thread->ns_tid);
 	text_buffer_add(line, ") ");
-	text_add_wait(line, section->evidence, section->cycle, section->cycle_count, thread, section->known_ns);
+	text_add_wait(line, section->evidence, section->cycle, section->cycle_count, thread,
+		      section->known_ns);
 	end_paragraph(self, 2, 6, name_bytes, COLOR_BOLD);
 	add_group(self, thread);
 	bool shown = hash_table_get(&self->shown_tids, thread->tid, 0);
@@ -257,7 +261,8 @@ static void add_lock_words(struct text_sink *self, const struct evidence *eviden
 	array_each(&evidence->locks, lock) {
 		text_add_lock(&self->line, lock);
 		text_buffer_addf(&self->line, ", waiters: %" PRIu32 ", words:", lock->waiter_count);
-		for (size_t i = 0; i < lock->word_count && i < sizeof(lock->words) / sizeof(*lock->words); i++)
+		for (size_t i = 0; i < lock->word_count && i < sizeof(lock->words) / sizeof(*lock->words);
+		     i++)
 			text_buffer_addf(&self->line, " 0x%" PRIx32, lock->words[i]);
 		end_paragraph(self, 2, 6, 0, NULL);
 	}
@@ -348,7 +353,8 @@ static int write_finding(struct sink *sink, const struct finding *finding)
 	return write_out(self);
 }
 
-static void add_report_head(struct text_sink *self, const struct process_report *report, bool is_said_by_finding)
+static void add_report_head(struct text_sink *self, const struct process_report *report,
+			    bool is_said_by_finding)
 {
 	const struct finding_process *process = &report->evidence.process;
 	compose_process(self, process);
@@ -364,8 +370,8 @@ static void add_report_head(struct text_sink *self, const struct process_report 
 		text_buffer_add_untrusted(&self->line, process->cgroup);
 	}
 	text_buffer_add(&self->line, "  ");
-	layout_add_count(&self->line, report->evidence.threads.count + report->evidence.more_threads, "thread",
-			 "threads");
+	layout_add_count(&self->line, report->evidence.threads.count + report->evidence.more_threads,
+			 "thread", "threads");
 	end_paragraph(self, 0, 2, name_bytes, COLOR_BOLD);
 	if (*report->verdict && !is_said_by_finding)
 		add_plain(self, 0, 2, "", report->verdict);

@@ -108,8 +108,8 @@ static void add_reader_count(struct text_buffer *text, uint32_t count)
 	text_buffer_addf(text, ", held by %" PRIu32 " reader%s", count, count == 1 ? "" : "s");
 }
 
-static void add_holder(struct text_buffer *text, const struct evidence *evidence, const struct finding_lock *lock,
-		       uint32_t held_by, const struct finding_thread *thread)
+static void add_holder(struct text_buffer *text, const struct evidence *evidence,
+		       const struct finding_lock *lock, uint32_t held_by, const struct finding_thread *thread)
 {
 	uint32_t owner_tid = lock->owner_tid ? lock->owner_tid : held_by;
 	if (owner_tid && owner_tid == thread->tid) {
@@ -127,7 +127,8 @@ static void add_holder(struct text_buffer *text, const struct evidence *evidence
 }
 
 static void add_lock_wait(struct text_buffer *text, const struct evidence *evidence,
-			  const struct finding_lock *lock, uint32_t held_by, const struct finding_thread *thread)
+			  const struct finding_lock *lock, uint32_t held_by,
+			  const struct finding_thread *thread)
 {
 	const struct lock_words *words = words_of(lock);
 	text_buffer_addf(text, "%s ", thread->mode == WAIT_MODE_SHARED ? words->shared : words->exclusive);
@@ -168,7 +169,8 @@ void text_add_wait(struct text_buffer *text, const struct evidence *evidence,
 	if (waits) {
 		/* Members of the cycle come first and in its order (finding.h). */
 		size_t index = (size_t)(thread - evidence->threads.items);
-		uint32_t held_by = index < cycle_count && cycle[index].tid == thread->tid ? cycle[index].held_by : 0;
+		uint32_t held_by =
+			index < cycle_count && cycle[index].tid == thread->tid ? cycle[index].held_by : 0;
 		add_lock_wait(text, evidence, &evidence->locks.items[thread->waits_for], held_by, thread);
 	} else {
 		add_activity(text, thread);
