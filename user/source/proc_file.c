@@ -20,7 +20,7 @@ int proc_error(int error_number)
 	case EACCES:
 		return -EACCES;
 	default:
-		return -error_number;
+		return error_number ? -error_number : -EIO;
 	}
 }
 

@@ -17,7 +17,10 @@
 #include "event/event.h"
 #include "source/proc_parse.h"
 
-/* A /proc error as source.h states them: what isn't there any more is -ESRCH, what may not be read -EACCES. */
+/*
+ * A /proc error as source.h states them: what isn't there any more is -ESRCH, what may not be read -EACCES.
+ * Never 0.
+ */
 int proc_error(int error_number);
 
 /* /proc/ID of a process or (though not listed there) of a thread. A descriptor, -ESRCH or a negative errno. */
