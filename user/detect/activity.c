@@ -4,10 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/duration.h"
 #include "detect/evidence.h"
 
 /* Frames of the application that make a site. */
 #define SITE_FRAMES 2
+
+const char *evidence_age_text(struct evidence *evidence, uint64_t age_ns, bool is_lower_bound)
+{
+	char age[DURATION_TEXT_BYTES];
+	return evidence_keepf(evidence, "%s%s", is_lower_bound ? "at least " : "", duration_format(age_ns, age));
+}
 
 static const char *waits_text(struct evidence_builder *builder, const struct finding_thread *own)
 {

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/duration.h"
 #include "detect/detector.h"
 #include "detect/evidence.h"
 #include "detect/judge.h"
@@ -235,12 +234,12 @@ static int report_cycle(const struct detect_context *context, const struct cycle
 	builder.group_threads = true;
 	if (!builder.failed) {
 		add_steps(context, cycle, finding, &builder);
-		char age[DURATION_TEXT_BYTES];
 		size_t count = cycle->members.count;
 		finding->summary = evidence_keepf(
 			evidence, "%zu thread%s of %s (pid %u) deadlocked for %s: %s", count, count == 1 ? "" : "s",
 			first->thread->process->comm, first->thread->process->tgid,
-			duration_format(finding->stuck_ns, age), story_of(context, cycle, evidence));
+			evidence_age_text(evidence, finding->stuck_ns, first->thread->sleep_began_earlier),
+			story_of(context, cycle, evidence));
 		finding->advice = advice_of(context, cycle, evidence);
 	}
 	finding->fingerprint = fingerprint_of(context, cycle, &builder);

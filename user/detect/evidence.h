@@ -40,6 +40,9 @@ void evidence_add_victims(struct evidence_builder *builder, int node, bool *expl
 /* Same for the waiters of a lock and those behind them. */
 void evidence_add_waiters(struct evidence_builder *builder, int graph_lock, bool *explained);
 
+/* "12.3 s", or "at least 12.3 s" where the backend can't tell when the sleep began. */
+const char *evidence_age_text(struct evidence *evidence, uint64_t age_ns, bool is_lower_bound);
+
 /* "mutex m1", "rwlock 0x55d0c0a0": how sentences call a lock of the evidence. */
 const char *evidence_lock_text(struct evidence *evidence, const struct finding_lock *lock);
 /* What the thread does, for people (finding_thread.activity). */

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 
-#include "base/duration.h"
 #include "detect/detector.h"
 #include "detect/evidence.h"
 #include "detect/judge.h"
@@ -93,7 +92,6 @@ static int report_orphan(const struct detect_context *context, int lock_index, i
 	finding->fingerprint = evidence_cycle_fingerprint(FINDING_ORPHANED_LOCK, &site, 1);
 	int own_lock = evidence_add_lock(&builder, lock_index);
 	if (own_lock >= 0) {
-		char age[DURATION_TEXT_BYTES];
 		uint32_t others = (uint32_t)evidence->threads.count - 1 + evidence->more_threads;
 		const char *also = others ? evidence_keepf(evidence, " and %u other thread%s", others, others == 1 ? "" : "s")
 					  : "";
@@ -101,7 +99,8 @@ static int report_orphan(const struct detect_context *context, int lock_index, i
 			evidence, "%s of %s (pid %u) is held by %u, %s: %s%s %s waited for %s",
 			evidence_lock_text(evidence, &evidence->locks.items[own_lock]), lock->process->comm,
 			lock->process->tgid, lock->view.owner_ns_tid, fate_of_owner(context, lock, evidence),
-			thread->record.comm, also, others ? "have" : "has", duration_format(finding->stuck_ns, age));
+			thread->record.comm, also, others ? "have" : "has",
+			evidence_age_text(evidence, finding->stuck_ns, thread->sleep_began_earlier));
 		const char *place = evidence_site_text(evidence, thread);
 		finding->advice = evidence_keepf(
 			evidence, "Nobody will ever unlock it. Restart the process; look for a thread that ends, or a "

@@ -5,8 +5,8 @@
  * however many locks, are its victims. Where a lock doesn't say who holds it, the lock is the root.
  */
 #include <errno.h>
+#include <stdlib.h>
 
-#include "base/duration.h"
 #include "detect/detector.h"
 #include "detect/evidence.h"
 #include "detect/judge.h"
@@ -15,6 +15,7 @@
 
 /* The queue behind a root, as far as it decides. */
 struct queue {
+	bool *seen; /* one for each node: weighed already in this run */
 	int oldest; /* the node that has waited longest for a lock; -1: none for long enough */
 	uint64_t oldest_ns;
 	size_t waiter_count;
@@ -40,29 +41,35 @@ static void weigh(const struct detect_context *context, int index, struct queue 
 	queue->oldest_ns = asleep_ns;
 }
 
+typedef ARRAY(int) node_array;
+
+/* A reader stands both in the list of its lock and behind the lock's first writer. */
+static int enqueue(const struct detect_context *context, struct queue *queue, int index, node_array *nodes)
+{
+	if (queue->seen[index] || !node_at(context, index)->wait.is_stable)
+		return 0;
+	queue->seen[index] = true;
+	int *slot = array_add(nodes);
+	if (!slot)
+		return -ENOMEM;
+	*slot = index;
+	return 0;
+}
+
 /* All that wait, directly or not, behind what `first` lists: through stable waits only. */
 static int weigh_list(const struct detect_context *context, int first, bool by_lock, struct queue *queue)
 {
-	ARRAY(int) nodes = { 0 };
+	node_array nodes = { 0 };
 	int err = 0;
 	for (int i = first; i >= 0; i = by_lock ? node_at(context, i)->next_waiter : node_at(context, i)->next_behind) {
-		int *slot = node_at(context, i)->wait.is_stable && !context->explained[i] ? array_add(&nodes) : NULL;
-		if (slot)
-			*slot = i;
+		if (!err && !context->explained[i])
+			err = enqueue(context, queue, i, &nodes);
 	}
-	for (size_t at = 0; at < nodes.count; at++) {
+	for (size_t at = 0; !err && at < nodes.count; at++) {
 		int own = nodes.items[at];
 		weigh(context, own, queue);
-		for (int i = node_at(context, own)->first_behind; i >= 0; i = node_at(context, i)->next_behind) {
-			if (!node_at(context, i)->wait.is_stable)
-				continue;
-			int *slot = array_add(&nodes);
-			if (!slot) {
-				err = -ENOMEM;
-				break;
-			}
-			*slot = i;
-		}
+		for (int i = node_at(context, own)->first_behind; i >= 0 && !err; i = node_at(context, i)->next_behind)
+			err = enqueue(context, queue, i, &nodes);
 	}
 	array_release(&nodes);
 	return err;
@@ -78,7 +85,11 @@ static void judge_chain(const struct detect_context *context, struct queue *queu
 			judge_lower(&queue->judgement, CERTAINTY_PROBABLE, "a wait has a timeout and may still give up");
 		judge_words(node, lock, &queue->judgement);
 		if (node->blocker == BLOCKER_UNKNOWN)
-			judge_lower(&queue->judgement, CERTAINTY_PROBABLE, "the lock does not say who holds it");
+			judge_lower(&queue->judgement, CERTAINTY_PROBABLE,
+				    lock->view.owner_ns_tid
+					    ? "the owner that the lock names was not seen: it belongs to another process, "
+					      "or records were lost"
+					    : "the lock does not say who holds it");
 		if (node->blocker == BLOCKER_READERS)
 			judge_lower(&queue->judgement, CERTAINTY_PROBABLE,
 				    "glibc does not record who holds a rwlock for reading");
@@ -173,7 +184,6 @@ static int report_thread(const struct detect_context *context, int root, const s
 	int lock = evidence_add_lock(&builder, last_lock(context, queue->oldest, root));
 	fill_fingerprint(context, root, queue, finding);
 	if (index >= 0 && lock >= 0) {
-		char age[DURATION_TEXT_BYTES];
 		const struct thread *oldest = node_at(context, queue->oldest)->thread;
 		const char *foreign = oldest->process == thread->process
 					      ? ""
@@ -185,7 +195,7 @@ static int report_thread(const struct detect_context *context, int root, const s
 			queue->waiter_count == 1 ? "s" : "", thread->record.comm, thread->record.tid,
 			evidence_lock_text(evidence, &evidence->locks.items[lock]),
 			evidence->threads.items[index].activity, oldest->record.comm, foreign,
-			duration_format(queue->oldest_ns, age));
+			evidence_age_text(evidence, queue->oldest_ns, oldest->sleep_began_earlier));
 		finding->advice = advice_of(context, root, evidence);
 	}
 	return evidence_end(&builder);
@@ -205,16 +215,18 @@ static int report_lock(const struct detect_context *context, int lock_index, con
 	evidence_add_waiters(&builder, lock_index, context->explained);
 	fill_fingerprint(context, -1, queue, finding);
 	if (index >= 0) {
-		char age[DURATION_TEXT_BYTES];
 		const struct finding_lock *own = &evidence->locks.items[index];
-		const char *holder = own->reader_count ? evidence_keepf(evidence, "%u reader%s", own->reader_count,
-									plural(own->reader_count))
-						       : "an unknown holder";
+		const struct thread *oldest = node_at(context, queue->oldest)->thread;
+		const char *holder = "an unknown holder";
+		if (own->reader_count)
+			holder = evidence_keepf(evidence, "%u reader%s", own->reader_count, plural(own->reader_count));
+		else if (lock->view.owner_ns_tid)
+			holder = evidence_keepf(evidence, "thread %u, which was not seen", lock->view.owner_ns_tid);
 		finding->summary = evidence_keepf(
 			evidence, "%zu thread%s of %s (pid %u) wait%s for %s, held by %s; %s has waited for %s",
 			queue->waiter_count, plural(queue->waiter_count), lock->process->comm, lock->process->tgid,
 			queue->waiter_count == 1 ? "s" : "", evidence_lock_text(evidence, own), holder,
-			node_at(context, queue->oldest)->thread->record.comm, duration_format(queue->oldest_ns, age));
+			oldest->record.comm, evidence_age_text(evidence, queue->oldest_ns, oldest->sleep_began_earlier));
 		finding->advice = advice_of(context, -1, evidence);
 	}
 	return evidence_end(&builder);
@@ -242,39 +254,53 @@ static bool wants_any(const struct detect_context *context, const struct process
 	return false;
 }
 
-static int run(const struct detect_context *context, struct finding_list *findings)
+/* A lock whose first waiter can't tell a thread that holds it: the queue is told from the lock. */
+static bool is_root_lock(const struct detect_context *context, const struct graph_lock *lock)
 {
-	size_t count = 0;
-	for (int i = 0; i < (int)context->graph->nodes.count && count < FINDINGS_MAX; i++) {
-		struct queue queue = { .oldest = -1, .judgement.certainty = CERTAINTY_CERTAIN };
+	const struct graph_node *first = node_at(context, lock->first_waiter);
+	return judge_wants_process(context, lock->process) && lock_type_has_holder(lock->view.type) &&
+	       (first->blocker == BLOCKER_UNKNOWN || first->blocker == BLOCKER_READERS ||
+		(first->is_soft && node_at(context, lock->first_writer)->blocker == BLOCKER_READERS));
+}
+
+static int run_over(const struct detect_context *context, bool *seen, struct finding_list *findings)
+{
+	for (int i = 0; i < (int)context->graph->nodes.count && findings->items.count < FINDINGS_MAX; i++) {
+		struct queue queue = { .seen = seen, .oldest = -1, .judgement.certainty = CERTAINTY_CERTAIN };
 		if (!is_root(context, i) || !wants_any(context, node_at(context, i)->thread->process, i))
 			continue;
 		int err = weigh_list(context, node_at(context, i)->first_behind, false, &queue);
 		if (!err && queue.oldest >= 0) {
 			judge_chain(context, &queue);
 			err = report_thread(context, i, &queue, findings);
-			count++;
 		}
 		if (err)
 			return err;
 	}
-	for (int i = 0; i < (int)context->graph->locks.count && count < FINDINGS_MAX; i++) {
+	for (int i = 0; i < (int)context->graph->locks.count && findings->items.count < FINDINGS_MAX; i++) {
 		const struct graph_lock *lock = &context->graph->locks.items[i];
-		struct queue queue = { .oldest = -1, .judgement.certainty = CERTAINTY_CERTAIN };
-		const struct graph_node *first = node_at(context, lock->first_waiter);
-		if (!judge_wants_process(context, lock->process) || !lock_type_has_holder(lock->view.type) ||
-		    (first->blocker != BLOCKER_UNKNOWN && first->blocker != BLOCKER_READERS))
+		struct queue queue = { .seen = seen, .oldest = -1, .judgement.certainty = CERTAINTY_CERTAIN };
+		if (!is_root_lock(context, lock))
 			continue;
 		int err = weigh_list(context, lock->first_waiter, true, &queue);
 		if (!err && queue.oldest >= 0) {
 			judge_chain(context, &queue);
 			err = report_lock(context, i, &queue, findings);
-			count++;
 		}
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+static int run(const struct detect_context *context, struct finding_list *findings)
+{
+	bool *seen = calloc(context->graph->nodes.count + 1, sizeof(*seen));
+	if (!seen)
+		return -ENOMEM;
+	int err = run_over(context, seen, findings);
+	free(seen);
+	return err;
 }
 
 const struct detector stalled_waiter_detector = { .name = "stalled_waiter", .run = run };

@@ -120,8 +120,6 @@ static int add_lock(struct wait_graph *graph, int index)
 	lock->is_moving |= owner_changed(process, view) || word_owner_changed(process, view, node->wait.call.address);
 	lock->waiter_count++;
 	node->lock = known;
-	node->next_waiter = lock->first_waiter;
-	lock->first_waiter = index;
 	if (view->role == WAIT_ROLE_BEHIND_READERS && node->wait.is_stable)
 		lock->first_writer = index;
 	return 0;
@@ -323,12 +321,18 @@ static int fill(struct wait_graph *graph)
 			return err;
 	}
 	size_t waiter_count = graph->nodes.count;
+	/* Lists grow at their head: backwards makes them run forwards. */
+	for (size_t i = waiter_count; i-- > 0;) {
+		struct graph_lock *lock = &graph->locks.items[graph->nodes.items[i].lock];
+		graph->nodes.items[i].next_waiter = lock->first_waiter;
+		lock->first_waiter = (int)i;
+	}
 	for (size_t i = 0; i < graph->locks.count; i++) {
 		err = find_owner(graph, (int)i);
 		if (err)
 			return err;
 	}
-	for (size_t i = 0; i < waiter_count; i++) {
+	for (size_t i = waiter_count; i-- > 0;) {
 		err = find_blocker(graph, (int)i);
 		if (err)
 			return err;
