@@ -120,6 +120,7 @@ int session_open(struct session *session, const struct options *options, bool go
 		log_error("cannot start the engine: %s", strerror(-err));
 		return err;
 	}
+	log_debug("reading threads by %s", engine_source_name(session->engine));
 	session->sink = open_sink(options, goes_on);
 	if (!session->sink) {
 		log_error("out of memory");

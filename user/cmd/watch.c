@@ -168,7 +168,10 @@ static bool keep_scanning(struct watch *watch)
 		/* A symbolizer that was restarted takes the CPU time of the one before with it. */
 		uint64_t cpu_ns = watch->session.totals.cpu_ns;
 		uint64_t cost_ns = cpu_ns > watch->cpu_ns ? cpu_ns - watch->cpu_ns : 0;
-		uint64_t next_ns = begin_ns + pace_next_ns(&watch->pace, cost_ns);
+		uint64_t period_ns = pace_next_ns(&watch->pace, cost_ns), next_ns = begin_ns + period_ns;
+		log_debug("scan %" PRIu64 " cost %" PRIu64 " us of CPU; the next comes %" PRIu64
+			  " ms after it began",
+			  watch->session.scan_count, cost_ns / NS_PER_US, period_ns / NS_PER_MS);
 		watch->cpu_ns = cpu_ns;
 		bool is_last = watch->end_ns && next_ns >= watch->end_ns;
 		if (!sleep_until(watch, is_last ? watch->end_ns : next_ns) || is_last)

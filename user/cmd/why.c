@@ -56,7 +56,7 @@ static void explain_unreadable(uint32_t tgid, int err)
 
 static int run_why(const struct options *options)
 {
-	uint32_t id, tgid;
+	uint32_t id = 0, tgid;
 	int status = read_target(options, &id);
 	if (status)
 		return status;

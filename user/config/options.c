@@ -244,7 +244,7 @@ const struct verb *options_find_verb(const struct verb *const *verbs, const char
 {
 	const char *names[64];
 	size_t count = 0;
-	for (; verbs[count] && count < sizeof(names) / sizeof(*names); count++) {
+	for (; count < sizeof(names) / sizeof(*names) && verbs[count]; count++) {
 		if (!strcmp(verbs[count]->name, name))
 			return verbs[count];
 		names[count] = verbs[count]->name;

@@ -40,22 +40,25 @@ void open_findings_begin(struct open_findings *open)
 static struct open_finding *add(struct open_findings *open, const struct finding *finding)
 {
 	const struct finding_process *process = &finding->evidence.process;
-	struct open_finding *item = NULL;
-	if (open->items.count >= open->limit || !array_reserve(&open->items, open->items.count + 1))
+	if (open->items.count >= open->limit)
 		return NULL;
-	item = calloc(1, sizeof(*item));
-	if (!item)
+	struct open_finding *item = calloc(1, sizeof(*item));
+	struct open_finding **slot = item ? array_add(&open->items) : NULL;
+	if (!slot) {
+		free(item);
 		return NULL;
+	}
+	*slot = item;
 	item->kind = finding->kind;
 	item->fingerprint = finding->fingerprint;
 	item->first_realtime_ns = finding->time_realtime_ns;
 	item->pid = process->pid;
 	snprintf(item->comm, sizeof(item->comm), "%s", process->comm);
 	if (hash_table_put(&open->by_identity, item->fingerprint, item->pid, item)) {
+		open->items.count--;
 		free(item);
 		return NULL;
 	}
-	*array_add(&open->items) = item;
 	return item;
 }
 
