@@ -99,6 +99,14 @@ def need_bpf():
 
 
 def need_command(*names):
+    """Tools that the dependency step installs: where tests must run, they must be there."""
+    for name in names:
+        if not shutil.which(name):
+            raise Skip("no " + name)
+
+
+def optional_command(*names):
+    """Language run-times that a machine may lack."""
     for name in names:
         if not shutil.which(name):
             raise Skip("optional: no " + name)

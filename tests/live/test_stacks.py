@@ -9,8 +9,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (WORKLOADS, Workload, ask, at_end, main, need_bpf, need_command, physical_ips,  # noqa: E402
-                  stack_of, temporary_directory, test, thread_of, wait_until)
+from live import (WORKLOADS, Workload, ask, at_end, main, need_bpf, need_command,  # noqa: E402
+                  optional_command, physical_ips, stack_of, temporary_directory, test, thread_of, wait_until)
 
 FRAME = re.compile(r"^#\d+\s+0x([0-9a-f]+)")
 THREAD = re.compile(r"^TID (\d+):")
@@ -71,7 +71,8 @@ for case_command, case_what in BUILDS:
 @test("stacks equal eu-stack's: Rust")
 def _():
     need_bpf()
-    need_command("eu-stack", "rustc")
+    need_command("eu-stack")
+    optional_command("rustc")
     workload = Workload("abba_rust")
     time.sleep(0.3)
     compare(workload.pid, sorted(workload.comms()))
@@ -112,7 +113,8 @@ def sleeps_in_futex(pid):
 @test("stacks equal eu-stack's through a JIT's code (node), and the perf map names it")
 def _():
     need_bpf()
-    need_command("eu-stack", "node")
+    need_command("eu-stack")
+    optional_command("node")
     pid = start_node()
     process = ask("why", pid, "--min-wait=200ms").process
     stack = thread_of(process, pid)["stack"]

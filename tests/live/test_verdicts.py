@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
 from live import (WORKLOADS, Background, Workload, ask, assert_age, assert_in_order, functions_of,  # noqa: E402
-                  main, need_bpf, need_command, need_root, test, thread_of)
+                  main, need_bpf, need_root, optional_command, test, thread_of)
 from verdict import Expect, held_by  # noqa: E402
 
 # Long enough to be seen as stuck with this threshold, short enough for a test.
@@ -218,7 +218,7 @@ def _():
 @test("rust: std::sync::Mutex names no owner, so the cycle is never certain, and never missed")
 def _():
     need_bpf()
-    need_command("rustc")
+    optional_command("rustc")
     workload, answer = diagnose("abba_rust")
     Expect(("deadlock", "process_stall", "stalled_waiter"), ANONYMOUS,
            functions={"rs-a": ("abba_rust::transfer",)}).check(workload, answer.findings[0])
