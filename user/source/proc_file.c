@@ -20,7 +20,7 @@ int proc_error(int error_number)
 	case EACCES:
 		return -EACCES;
 	default:
-		return error_number ? -error_number : -EIO;
+		return -error_number;
 	}
 }
 
@@ -263,6 +263,7 @@ void proc_lines_close(struct proc_lines *lines)
 int proc_numbers_open(struct proc_numbers *numbers, int dir, const char *name)
 {
 	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	numbers->stream = NULL;
 	if (fd < 0)
 		return proc_error(errno);
 	numbers->stream = fdopendir(fd);
@@ -277,7 +278,7 @@ int proc_numbers_open(struct proc_numbers *numbers, int dir, const char *name)
 bool proc_numbers_next(struct proc_numbers *numbers, uint32_t *ret_number)
 {
 	struct dirent *entry;
-	while ((entry = readdir(numbers->stream))) {
+	while (numbers->stream && (entry = readdir(numbers->stream))) {
 		struct scanner scanner = scanner_of(entry->d_name, strlen(entry->d_name));
 		uint64_t number;
 		if (scanner_number(&scanner, 10, &number) && !scanner_left(&scanner) && number <= INT32_MAX) {
@@ -290,7 +291,8 @@ bool proc_numbers_next(struct proc_numbers *numbers, uint32_t *ret_number)
 
 void proc_numbers_close(struct proc_numbers *numbers)
 {
-	closedir(numbers->stream);
+	if (numbers->stream)
+		closedir(numbers->stream);
 }
 
 int proc_emit_lost(const struct event_sink *sink, enum event_lost_cause cause, uint32_t tgid, uint64_t count)

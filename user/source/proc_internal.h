@@ -17,10 +17,7 @@
 #include "event/event.h"
 #include "source/proc_parse.h"
 
-/*
- * A /proc error as source.h states them: what isn't there any more is -ESRCH, what may not be read -EACCES.
- * Never 0.
- */
+/* A /proc error as source.h states them: what isn't there any more is -ESRCH, what may not be read -EACCES. */
 int proc_error(int error_number);
 
 /* /proc/ID of a process or (though not listed there) of a thread. A descriptor, -ESRCH or a negative errno. */
@@ -82,7 +79,7 @@ void proc_lines_close(struct proc_lines *lines);
 
 /* A directory whose entries are numbers: processes, threads, descriptors. */
 struct proc_numbers {
-	void *stream; /* DIR * */
+	void *stream; /* DIR *, NULL after a failed open: then there are none */
 };
 
 /* 0 or a negative errno of proc_error(). `dir` stays open. */
