@@ -118,13 +118,14 @@ void subject_end(pid_t pid)
 	waitpid(pid, NULL, 0);
 }
 
-static int host_open_mapping(void *context, uint32_t tgid, const struct event_mapping *mapping, const char *path)
+static int host_open_mapping(void *context, uint32_t tgid, const struct event_mapping *mapping,
+			     const char *path)
 {
 	return proc_open_mapping(tgid, mapping, path);
 }
 
-static int host_open_debug_file(void *context, uint32_t tgid, const char *module_path, const uint8_t *build_id,
-				size_t build_id_bytes, const char *debuglink)
+static int host_open_debug_file(void *context, uint32_t tgid, const char *module_path,
+				const uint8_t *build_id, size_t build_id_bytes, const char *debuglink)
 {
 	return proc_open_debug_file(tgid, module_path, build_id, build_id_bytes, debuglink);
 }
@@ -202,7 +203,8 @@ struct event_list subject_sample(pid_t pid, size_t stack_bytes)
 			.regs = registers_of(tids[i]),
 			.flags = EVENT_THREAD_HAS_REGS,
 		};
-		ssize_t got = stack_bytes ? proc_read_memory(stack.tgid, stack.regs.sp, bytes, stack_bytes) : 0;
+		ssize_t got =
+			stack_bytes ? proc_read_memory(stack.tgid, stack.regs.sp, bytes, stack_bytes) : 0;
 		ck_assert_int_ge(got, 0);
 		stack.length = (uint32_t)got;
 		ck_assert_int_eq(event_write(&sink, &stack, sizeof(stack), NULL, 0, bytes, stack.length), 0);
@@ -214,7 +216,8 @@ size_t subject_decode(const struct event_list *list, struct event *ret_events, s
 {
 	size_t count = 0;
 	for (size_t at = 0; at < list->byte_count && count < limit;) {
-		long size = event_decode((const uint8_t *)list->words + at, list->byte_count - at, &ret_events[count++]);
+		long size = event_decode((const uint8_t *)list->words + at, list->byte_count - at,
+					 &ret_events[count++]);
 		ck_assert_int_gt(size, 0);
 		at += (size_t)size;
 	}
@@ -285,8 +288,8 @@ static void print_difference(const struct pcs *theirs, const struct pcs *ours)
 {
 	fprintf(stderr, "tid %u: eu-stack and holdup differ\n", ours->tid);
 	for (size_t i = 0; i < theirs->count || i < ours->count; i++)
-		fprintf(stderr, "  #%-3zu %16" PRIx64 " %16" PRIx64 "\n", i, i < theirs->count ? theirs->pcs[i] : 0,
-			i < ours->count ? ours->pcs[i] : 0);
+		fprintf(stderr, "  #%-3zu %16" PRIx64 " %16" PRIx64 "\n", i,
+			i < theirs->count ? theirs->pcs[i] : 0, i < ours->count ? ours->pcs[i] : 0);
 }
 
 size_t subject_compare(pid_t pid, const struct event_list *frames, size_t *ret_threads)
@@ -321,7 +324,8 @@ bool subject_find(const struct event_list *frames, const char *function, struct 
 		const char *text[4];
 		if (events[i].type != EVENT_FRAMES)
 			continue;
-		for (const struct event_frame *frame; (frame = event_frame_next(&events[i], &position, text));) {
+		for (const struct event_frame *frame;
+		     (frame = event_frame_next(&events[i], &position, text));) {
 			if (strcmp(text[0], function))
 				continue;
 			*ret_frame = (struct subject_frame){ frame, text[0], text[1], text[2], text[3] };
@@ -341,9 +345,12 @@ void subject_dump(const struct event_list *frames)
 		if (events[i].type != EVENT_FRAMES)
 			continue;
 		fprintf(stderr, "tid %u, end %u\n", events[i].frames->tid, events[i].frames->end);
-		for (const struct event_frame *frame; (frame = event_frame_next(&events[i], &position, text));)
-			fprintf(stderr, "  %16" PRIx64 " %c %s+0x%" PRIx64 " %s:%u:%u %s [%.8s] language %u\n", frame->ip,
-				frame->flags & EVENT_FRAME_INLINED ? 'i' : ' ', text[0], frame->offset, text[1],
-				frame->line, frame->column, text[2], text[3], frame->language);
+		for (const struct event_frame *frame;
+		     (frame = event_frame_next(&events[i], &position, text));)
+			fprintf(stderr,
+				"  %16" PRIx64 " %c %s+0x%" PRIx64 " %s:%u:%u %s [%.8s] language %u\n",
+				frame->ip, frame->flags & EVENT_FRAME_INLINED ? 'i' : ' ', text[0],
+				frame->offset, text[1], frame->line, frame->column, text[2], text[3],
+				frame->language);
 	}
 }

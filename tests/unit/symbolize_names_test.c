@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names: of functions, inlined calls, lines, data, JIT code and the C library, from wherever they are written. */
+/* Names: of functions, inlined calls, lines, data, JIT code and the C library, wherever they are written. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,30 +14,29 @@
 #include "unit.h"
 
 /* Line numbers below count from the first line of this text. */
-static const char subject_source[] =
-	"#include <unistd.h>\n"
-	"int big_table[64];\n"
-	"static int counter[4];\n"
-	"struct { int a, b; } pair = { 1, 2 };\n"
-	"volatile int depth;\n"
-	"static inline __attribute__((always_inline)) void wait_inline(void)\n"
-	"{\n"
-	"	while (!depth) pause();\n" /* line 8 */
-	"}\n"
-	"__attribute__((noinline)) static void hidden(void)\n"
-	"{\n"
-	"	wait_inline();\n" /* line 12 */
-	"}\n"
-	"__attribute__((noinline)) int exported(int n)\n"
-	"{\n"
-	"	hidden();\n" /* line 16 */
-	"	return n + counter[n & 3]++ + big_table[n & 3];\n"
-	"}\n"
-	"int main(int argc, char **argv)\n"
-	"{\n"
-	"	depth = exported(argc);\n" /* line 21 */
-	"	return depth + pair.b;\n"
-	"}\n";
+static const char subject_source[] = "#include <unistd.h>\n"
+				     "int big_table[64];\n"
+				     "static int counter[4];\n"
+				     "struct { int a, b; } pair = { 1, 2 };\n"
+				     "volatile int depth;\n"
+				     "static inline __attribute__((always_inline)) void wait_inline(void)\n"
+				     "{\n"
+				     "	while (!depth) pause();\n" /* line 8 */
+				     "}\n"
+				     "__attribute__((noinline)) static void hidden(void)\n"
+				     "{\n"
+				     "	wait_inline();\n" /* line 12 */
+				     "}\n"
+				     "__attribute__((noinline)) int exported(int n)\n"
+				     "{\n"
+				     "	hidden();\n" /* line 16 */
+				     "	return n + counter[n & 3]++ + big_table[n & 3];\n"
+				     "}\n"
+				     "int main(int argc, char **argv)\n"
+				     "{\n"
+				     "	depth = exported(argc);\n" /* line 21 */
+				     "	return depth + pair.b;\n"
+				     "}\n";
 
 struct fixture {
 	char directory[64];
@@ -114,8 +113,9 @@ END_TEST
 
 START_TEST(lines_by_clang)
 {
-	struct fixture fixture = begin("cd $D && clang -O2 -g -fno-optimize-sibling-calls -Wl,--build-id=sha1 "
-				       "-o subject subject.c");
+	struct fixture fixture =
+		begin("cd $D && clang -O2 -g -fno-optimize-sibling-calls -Wl,--build-id=sha1 "
+		      "-o subject subject.c");
 	assert_line(&fixture, "wait_inline", 8, true);
 	assert_line(&fixture, "main", 21, false);
 	end(&fixture);
@@ -125,9 +125,10 @@ END_TEST
 /* A separate file beside the program, found by .gnu_debuglink. */
 START_TEST(lines_of_a_debug_file)
 {
-	struct fixture fixture = begin(BUILD "-g -o subject subject.c && objcopy --only-keep-debug subject subject.debug && "
-					     "strip --strip-all subject && "
-					     "objcopy --add-gnu-debuglink=subject.debug subject");
+	struct fixture fixture =
+		begin(BUILD "-g -o subject subject.c && objcopy --only-keep-debug subject subject.debug && "
+			    "strip --strip-all subject && "
+			    "objcopy --add-gnu-debuglink=subject.debug subject");
 	assert_lines(&fixture);
 	end(&fixture);
 }
@@ -136,9 +137,10 @@ END_TEST
 /* The same without a build-id: the checksum decides. */
 START_TEST(debug_file_by_checksum)
 {
-	static const char build[] = BUILD
-		"-g -Wl,--build-id=none -o subject subject.c && objcopy --only-keep-debug subject subject.debug && "
-		"strip --strip-all subject && objcopy --add-gnu-debuglink=subject.debug subject";
+	static const char build[] =
+		BUILD "-g -Wl,--build-id=none -o subject subject.c && objcopy --only-keep-debug subject "
+		      "subject.debug && "
+		      "strip --strip-all subject && objcopy --add-gnu-debuglink=subject.debug subject";
 	struct fixture fixture = begin(build);
 	assert_line(&fixture, "hidden", 12, false);
 	end(&fixture);
@@ -148,11 +150,11 @@ END_TEST
 /* A debug file of another build is worse than none. */
 START_TEST(foreign_debug_file)
 {
-	struct fixture fixture = begin(BUILD
-				       "-g -o subject subject.c && objcopy --only-keep-debug subject subject.debug && "
-				       "strip --strip-all subject && objcopy --add-gnu-debuglink=subject.debug subject && "
-				       "gcc -O0 -g -DOTHER -o other subject.c && "
-				       "objcopy --only-keep-debug other subject.debug");
+	struct fixture fixture = begin(
+		BUILD "-g -o subject subject.c && objcopy --only-keep-debug subject subject.debug && "
+		      "strip --strip-all subject && objcopy --add-gnu-debuglink=subject.debug subject && "
+		      "gcc -O0 -g -DOTHER -o other subject.c && "
+		      "objcopy --only-keep-debug other subject.debug");
 	struct subject_frame found;
 	ck_assert(!subject_find(&fixture.frames, "hidden", &found));
 	ck_assert(!subject_find(&fixture.frames, "main", &found));
@@ -163,10 +165,11 @@ END_TEST
 /* The symbols of a stripped program in .gnu_debugdata, as Fedora ships them. */
 START_TEST(compressed_symbols)
 {
-	struct fixture fixture = begin(BUILD "-o subject subject.c && nm subject -P | awk '$2==\"t\"||$2==\"T\"{print $1}' >keep && "
-					     "objcopy -S --remove-section .comment --keep-symbols=keep subject mini && "
-					     "xz -k mini && strip --strip-all subject && "
-					     "objcopy --add-section .gnu_debugdata=mini.xz subject");
+	struct fixture fixture = begin(
+		BUILD "-o subject subject.c && nm subject -P | awk '$2==\"t\"||$2==\"T\"{print $1}' >keep && "
+		      "objcopy -S --remove-section .comment --keep-symbols=keep subject mini && "
+		      "xz -k mini && strip --strip-all subject && "
+		      "objcopy --add-section .gnu_debugdata=mini.xz subject");
 	struct subject_frame found;
 	ck_assert(subject_find(&fixture.frames, "hidden", &found));
 	ck_assert(subject_find(&fixture.frames, "exported", &found));
@@ -205,13 +208,14 @@ END_TEST
 /* A function without a size (hand-written code) is named if an unwind entry starts where it does. */
 START_TEST(sizeless_function)
 {
-	struct fixture fixture = begin("cd $D && cat >code.s <<'END'\n"
-				       ".globl sizeless\nsizeless:\n.cfi_startproc\nsub $8, %rsp\n"
-				       ".cfi_def_cfa_offset 16\ncall pause@PLT\nadd $8, %rsp\nret\n.cfi_endproc\n"
-				       ".globl decoy\ndecoy:\nnop\n.section .note.GNU-stack,\"\",@progbits\n"
-				       "END\n"
-				       "echo 'int sizeless(void); int main(void) { return sizeless() + 1; }' >m.c && "
-				       "gcc -O2 -fno-optimize-sibling-calls -o subject m.c code.s");
+	struct fixture fixture =
+		begin("cd $D && cat >code.s <<'END'\n"
+		      ".globl sizeless\nsizeless:\n.cfi_startproc\nsub $8, %rsp\n"
+		      ".cfi_def_cfa_offset 16\ncall pause@PLT\nadd $8, %rsp\nret\n.cfi_endproc\n"
+		      ".globl decoy\ndecoy:\nnop\n.section .note.GNU-stack,\"\",@progbits\n"
+		      "END\n"
+		      "echo 'int sizeless(void); int main(void) { return sizeless() + 1; }' >m.c && "
+		      "gcc -O2 -fno-optimize-sibling-calls -o subject m.c code.s");
 	struct subject_frame found;
 	ck_assert(subject_find(&fixture.frames, "sizeless", &found));
 	ck_assert_uint_lt(found.frame->offset, 16);
@@ -229,7 +233,8 @@ static uint64_t address_of(const struct fixture *fixture, const char *symbol)
 	FILE *maps = fopen(path, "r");
 	ck_assert_int_eq(fscanf(maps, "%lx", &base), 1);
 	fclose(maps);
-	snprintf(command, sizeof(command), "nm '%s/subject' | awk '$3==\"%s\"{print $1}'", fixture->directory, symbol);
+	snprintf(command, sizeof(command), "nm '%s/subject' | awk '$3==\"%s\"{print $1}'", fixture->directory,
+		 symbol);
 	FILE *pipe = popen(command, "r");
 	ck_assert_int_eq(fscanf(pipe, "%lx", &value), 1);
 	pclose(pipe);
@@ -243,11 +248,14 @@ START_TEST(data_symbols)
 	const struct event_sink sink = event_list_sink(&list);
 	uint64_t table = address_of(&fixture, "big_table"), pair = address_of(&fixture, "pair");
 	const uint64_t addresses[] = {
-		table, table + 255, address_of(&fixture, "counter") + 8, pair + 4, 16, pair - 4096 * 1024, UINT64_MAX,
+		table,	    table + 255, address_of(&fixture, "counter") + 8,
+		pair + 4,   16,		 pair - 4096 * 1024,
+		UINT64_MAX,
 	};
 	static const char *const names[] = { "big_table", "big_table", "counter", "pair", "", "", "" };
 	const size_t count = sizeof(addresses) / sizeof(*addresses);
-	ck_assert_int_eq(symbolizer_name_addresses(fixture.symbolizer, (uint32_t)fixture.pid, addresses, count, &sink),
+	ck_assert_int_eq(symbolizer_name_addresses(fixture.symbolizer, (uint32_t)fixture.pid, addresses,
+						   count, &sink),
 			 0);
 	ck_assert_uint_eq(list_count(&list, EVENT_SYMBOL), count);
 	for (size_t i = 0; i < count; i++) {
@@ -308,25 +316,27 @@ END_TEST
 /* Code made at run time, with frame pointers, a perf map and no unwind tables. */
 START_TEST(jit_code)
 {
-	struct fixture fixture = begin(
-		"cd $D && cat >jit.c <<'END'\n"
-		"#include <stdio.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
-		"static void inside(void) { for (;;) pause(); }\n"
-		"int main(void)\n{\n"
-		"	/* push rbp; mov rbp, rsp; call rdi; pop rbp; ret */\n"
-		"	static const unsigned char code[] = { 0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3 };\n"
-		"	char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);\n"
-		"	memcpy(page + 64, code, sizeof(code));\n"
-		"	char path[64];\n"
-		"	snprintf(path, sizeof(path), \"/tmp/perf-%d.map\", getpid());\n"
-		"	FILE *map = fopen(path, \"w\");\n"
-		"	fprintf(map, \"garbage\\n%lx 10 old name\\n%lx 10 LazyCompile:*hot loop.js:3\\n\", "
-		"(long)page + 64, (long)page + 64);\n"
-		"	fclose(map);\n"
-		"	((void (*)(void (*)(void)))(page + 64))(inside);\n"
-		"	return 0;\n}\n"
-		"END\n"
-		"gcc -O2 -fno-optimize-sibling-calls -o subject jit.c");
+	struct fixture fixture =
+		begin("cd $D && cat >jit.c <<'END'\n"
+		      "#include <stdio.h>\n#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n"
+		      "static void inside(void) { for (;;) pause(); }\n"
+		      "int main(void)\n{\n"
+		      "	/* push rbp; mov rbp, rsp; call rdi; pop rbp; ret */\n"
+		      "	static const unsigned char code[] = { 0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3 "
+		      "};\n"
+		      "	char *page = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | "
+		      "MAP_ANONYMOUS, -1, 0);\n"
+		      "	memcpy(page + 64, code, sizeof(code));\n"
+		      "	char path[64];\n"
+		      "	snprintf(path, sizeof(path), \"/tmp/perf-%d.map\", getpid());\n"
+		      "	FILE *map = fopen(path, \"w\");\n"
+		      "	fprintf(map, \"garbage\\n%lx 10 old name\\n%lx 10 LazyCompile:*hot loop.js:3\\n\", "
+		      "(long)page + 64, (long)page + 64);\n"
+		      "	fclose(map);\n"
+		      "	((void (*)(void (*)(void)))(page + 64))(inside);\n"
+		      "	return 0;\n}\n"
+		      "END\n"
+		      "gcc -O2 -fno-optimize-sibling-calls -o subject jit.c");
 	struct subject_frame found;
 	size_t threads;
 	ck_assert(subject_find(&fixture.frames, "LazyCompile:*hot loop.js:3", &found));
@@ -442,7 +452,7 @@ START_TEST(perf_maps_are_read)
 }
 END_TEST
 
-UNIT_TESTS("symbolize_names", lines_and_inlined_frames, lines_of_older_dwarf, lines_by_clang, lines_of_a_debug_file,
-	   debug_file_by_checksum, foreign_debug_file, compressed_symbols, nearest_symbol_is_not_a_name,
-	   sizeless_function, data_symbols, c_library_is_glibc, c_library_is_musl, jit_code, deleted_program,
-	   names_are_demangled, perf_maps_are_read)
+UNIT_TESTS("symbolize_names", lines_and_inlined_frames, lines_of_older_dwarf, lines_by_clang,
+	   lines_of_a_debug_file, debug_file_by_checksum, foreign_debug_file, compressed_symbols,
+	   nearest_symbol_is_not_a_name, sizeless_function, data_symbols, c_library_is_glibc,
+	   c_library_is_musl, jit_code, deleted_program, names_are_demangled, perf_maps_are_read)

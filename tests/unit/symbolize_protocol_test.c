@@ -73,12 +73,15 @@ static ssize_t log_memory(void *context, uint32_t tgid, uint64_t address, void *
 	return (ssize_t)length;
 }
 
-static void add_mapping(struct client_process *process, uint64_t start, uint64_t end, uint32_t flags, uint64_t inode,
-			const char *path)
+static void add_mapping(struct client_process *process, uint64_t start, uint64_t end, uint32_t flags,
+			uint64_t inode, const char *path)
 {
-	const struct event_mapping map = {
-		.header.type = EVENT_MAPPING, .tgid = TGID, .flags = flags, .start = start, .end = end, .inode = inode
-	};
+	const struct event_mapping map = { .header.type = EVENT_MAPPING,
+					   .tgid = TGID,
+					   .flags = flags,
+					   .start = start,
+					   .end = end,
+					   .inode = inode };
 	const struct event event = { .type = EVENT_MAPPING, .mapping = &map, .text = { path, "", "" } };
 	ck_assert_int_eq(client_process_add_mapping(process, &event), 0);
 }
@@ -109,7 +112,8 @@ static void begin(struct stage *stage, struct host_log *log, villain body)
 		.worker_number = 1,
 	};
 	stage->process = client_process_new(TGID);
-	add_mapping(stage->process, CODE, CODE + 0x1000, EVENT_MAPPING_READ | EVENT_MAPPING_EXEC, 1, "/srv/app");
+	add_mapping(stage->process, CODE, CODE + 0x1000, EVENT_MAPPING_READ | EVENT_MAPPING_EXEC, 1,
+		    "/srv/app");
 	add_mapping(stage->process, STACK, STACK + 0x10000, EVENT_MAPPING_READ | EVENT_MAPPING_WRITE, 0, "");
 	add_mapping(stage->process, SECRET, SECRET + 0x1000, EVENT_MAPPING_READ, 0, "");
 	const struct event_sink sink = event_list_sink(&stage->samples);
@@ -205,17 +209,17 @@ static void linger(void)
 		pause();
 }
 
-#define VILLAIN(name, ...)                                    \
-	static void name(int requests, int asks)              \
-	{                                                     \
+#define VILLAIN(name, ...)                                             \
+	static void name(int requests, int asks)                       \
+	{                                                              \
 		uint64_t id = await_request(requests, MESSAGE_UNWIND); \
-		__VA_ARGS__                                   \
-		(void)id;                                     \
-		linger();                                     \
+		__VA_ARGS__(void) id;                                  \
+		linger();                                              \
 	}
 
 VILLAIN(says_nothing_sensible, send_raw(requests, MESSAGE_UNWOUND, id, "x", 1);)
-VILLAIN(says_another_type, send_raw(requests, MESSAGE_LIBC, id, &(struct message_libc){ 0 }, sizeof(struct message_libc));)
+VILLAIN(says_another_type,
+	send_raw(requests, MESSAGE_LIBC, id, &(struct message_libc){ 0 }, sizeof(struct message_libc));)
 VILLAIN(says_another_id, send_unwound(requests, id + 1, EVENT_FRAMES_COMPLETE, 1, 1);)
 VILLAIN(says_no_frames, send_unwound(requests, id, EVENT_FRAMES_COMPLETE, 0, 0);)
 VILLAIN(says_more_than_it_sends, send_unwound(requests, id, EVENT_FRAMES_COMPLETE, 60, 59);)
@@ -223,8 +227,7 @@ VILLAIN(says_too_many, send_unwound(requests, id, EVENT_FRAMES_COMPLETE, 65, 65)
 VILLAIN(says_a_huge_count, send_unwound(requests, id, EVENT_FRAMES_COMPLETE, UINT32_MAX, 1);)
 VILLAIN(says_an_unknown_end, send_unwound(requests, id, 77, 1, 1);)
 VILLAIN(says_a_short_packet, send(requests, "abc", 3, 0);)
-VILLAIN(asks_about_another_process,
-	const struct message header = { MESSAGE_ASK_PERF_MAP, TGID + 1, 0 };
+VILLAIN(asks_about_another_process, const struct message header = { MESSAGE_ASK_PERF_MAP, TGID + 1, 0 };
 	message_send(asks, &header, NULL, 0, no_fds, true);)
 VILLAIN(asks_senselessly, send_raw(asks, MESSAGE_READY, 0, "", 0);)
 VILLAIN(asks_for_too_much_memory,
@@ -257,10 +260,14 @@ static void sends_descriptors(int requests, int asks)
 START_TEST(senseless_words_end_the_conversation)
 {
 	static const villain villains[] = {
-		says_nothing_sensible, says_another_type,	   says_another_id,	says_no_frames,
-		says_more_than_it_sends, says_too_many,		   says_a_huge_count,	says_an_unknown_end,
-		says_a_short_packet,   asks_about_another_process, asks_senselessly,	asks_for_too_much_memory,
-		asks_for_a_path,       asks_for_a_parent,	   asks_with_a_nul,	asks_beyond_its_packet,
+		says_nothing_sensible,	 says_another_type,
+		says_another_id,	 says_no_frames,
+		says_more_than_it_sends, says_too_many,
+		says_a_huge_count,	 says_an_unknown_end,
+		says_a_short_packet,	 asks_about_another_process,
+		asks_senselessly,	 asks_for_too_much_memory,
+		asks_for_a_path,	 asks_for_a_parent,
+		asks_with_a_nul,	 asks_beyond_its_packet,
 		sends_descriptors,
 	};
 	for (size_t i = 0; i < sizeof(villains) / sizeof(*villains); i++)
@@ -403,13 +410,15 @@ static void names_with_long_text(int requests, int asks)
 static void names_with_long_build_id(int requests, int asks)
 {
 	char bytes[200] = "";
-	send_symbols(requests, &(struct message_symbols){ .count = 1, .build_id_bytes = 100 }, bytes, sizeof(bytes));
+	send_symbols(requests, &(struct message_symbols){ .count = 1, .build_id_bytes = 100 }, bytes,
+		     sizeof(bytes));
 }
 
 START_TEST(senseless_names_end_the_conversation)
 {
-	static const villain villains[] = { names_nothing,	     names_another_index,  names_too_much,
-					    names_beyond_its_packet, names_with_long_text, names_with_long_build_id };
+	static const villain villains[] = { names_nothing,	  names_another_index,
+					    names_too_much,	  names_beyond_its_packet,
+					    names_with_long_text, names_with_long_build_id };
 	for (size_t i = 0; i < sizeof(villains) / sizeof(*villains); i++)
 		assert_thrown_out(villains[i]);
 }
@@ -421,7 +430,8 @@ static void names_oddly(int requests, int asks)
 	struct {
 		struct message_frame fixed;
 		char text[2];
-	} frame = { .fixed = { .flags = 0xffff, .language = 999, .function_bytes = 1, .file_bytes = 1 }, .text = "fg" };
+	} frame = { .fixed = { .flags = 0xffff, .language = 999, .function_bytes = 1, .file_bytes = 1 },
+		    .text = "fg" };
 	send_symbols(requests, &(struct message_symbols){ .count = 1 }, &frame, sizeof(frame.fixed) + 2);
 }
 

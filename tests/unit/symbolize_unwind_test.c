@@ -67,7 +67,8 @@ static const char subject_source[] =
 	"static void *read_side(void *x) { pthread_rwlock_rdlock(&rw); return x; }\n"
 	"int main(void)\n"
 	"{\n"
-	"	void *(*const bodies[])(void *) = { lock_deep, sort, in_handler, on_other_stack, wide_frames, nap, read_side };\n"
+	"	void *(*const bodies[])(void *) = { lock_deep, sort, in_handler, on_other_stack, "
+	"wide_frames, nap, read_side };\n"
 	"	pthread_t threads[7];\n"
 	"	struct sigaction action = { .sa_handler = on_signal };\n"
 	"	sigaction(SIGUSR1, &action, NULL);\n"
@@ -206,8 +207,9 @@ START_TEST(hundred_shared_objects)
 	scratch_make(directory);
 	subject_write(directory, "hop.c", hop);
 	subject_write(directory, "main.c", program);
-	ck_assert(subject_shell(directory, "cd $D && gcc -O2 -fPIC -shared -o hop0.so hop.c && gcc -O2 -o main main.c && "
-					   "for i in $(seq 1 99); do cp hop0.so hop$i.so; done"));
+	ck_assert(subject_shell(
+		directory, "cd $D && gcc -O2 -fPIC -shared -o hop0.so hop.c && gcc -O2 -o main main.c && "
+			   "for i in $(seq 1 99); do cp hop0.so hop$i.so; done"));
 	struct event_list frames = compare_command(directory, "$D/main $D", 1, 8192);
 	ck_assert(subject_find(&frames, "hop", &found));
 	ck_assert_ptr_nonnull(strstr(found.module, "/hop99.so"));
@@ -250,19 +252,20 @@ START_TEST(rust)
 		return;
 	}
 	scratch_make(directory);
-	subject_write(directory, "subject.rs",
-		      "use std::sync::Mutex;\n"
-		      "static HELD: Mutex<i64> = Mutex::new(0);\n"
-		      "mod bank {\n"
-		      "    #[inline(never)]\n"
-		      "    pub fn transfer(depth: u32) -> i64 {\n"
-		      "        if depth == 0 { *super::HELD.lock().unwrap() } else { transfer(depth - 1) + 1 }\n"
-		      "    }\n"
-		      "}\n"
-		      "fn main() {\n"
-		      "    let _held = HELD.lock().unwrap();\n"
-		      "    std::thread::spawn(|| std::process::exit(bank::transfer(3) as i32)).join().unwrap();\n"
-		      "}\n");
+	subject_write(
+		directory, "subject.rs",
+		"use std::sync::Mutex;\n"
+		"static HELD: Mutex<i64> = Mutex::new(0);\n"
+		"mod bank {\n"
+		"    #[inline(never)]\n"
+		"    pub fn transfer(depth: u32) -> i64 {\n"
+		"        if depth == 0 { *super::HELD.lock().unwrap() } else { transfer(depth - 1) + 1 }\n"
+		"    }\n"
+		"}\n"
+		"fn main() {\n"
+		"    let _held = HELD.lock().unwrap();\n"
+		"    std::thread::spawn(|| std::process::exit(bank::transfer(3) as i32)).join().unwrap();\n"
+		"}\n");
 	ck_assert(subject_shell(directory, "cd $D && rustc -O subject.rs"));
 	struct event_list frames = compare_command(directory, "$D/subject", 2, 8192);
 	ck_assert(subject_find(&frames, "subject::bank::transfer", &found));
@@ -272,6 +275,6 @@ START_TEST(rust)
 }
 END_TEST
 
-UNIT_TESTS("symbolize_unwind", without_frame_pointers, with_frame_pointers, unoptimized, by_clang, static_program,
-	   static_and_position_independent, not_position_independent, stripped, one_segment, with_hardly_any_sample,
-	   hundred_shared_objects, javascript, rust)
+UNIT_TESTS("symbolize_unwind", without_frame_pointers, with_frame_pointers, unoptimized, by_clang,
+	   static_program, static_and_position_independent, not_position_independent, stripped, one_segment,
+	   with_hardly_any_sample, hundred_shared_objects, javascript, rust)

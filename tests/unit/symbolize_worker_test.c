@@ -38,7 +38,8 @@ static struct fixture begin_with(const struct symbolizer_host *host, const struc
 	struct fixture fixture;
 	scratch_make(fixture.directory);
 	subject_write(fixture.directory, "subject.c", subject_source);
-	ck_assert(subject_shell(fixture.directory, "gcc -O2 -fno-optimize-sibling-calls -o $D/subject $D/subject.c"));
+	ck_assert(subject_shell(fixture.directory,
+				"gcc -O2 -fno-optimize-sibling-calls -o $D/subject $D/subject.c"));
 	fixture.pid = subject_start(fixture.directory, "$D/subject", 1);
 	ck_assert_int_eq(symbolizer_start(host, options, &fixture.symbolizer), 0);
 	return fixture;
@@ -71,8 +72,8 @@ static const struct event_frames *unwind(struct fixture *fixture, bool *ret_has_
 	struct subject_frame found;
 	event_list_release(&frames);
 	frames = subject_unwind(fixture->symbolizer, fixture->pid, 8192);
-	*ret_has_names = subject_find(&frames, "innermost", &found) && subject_find(&frames, "middle", &found) &&
-			 subject_find(&frames, "main", &found);
+	*ret_has_names = subject_find(&frames, "innermost", &found) &&
+			 subject_find(&frames, "middle", &found) && subject_find(&frames, "main", &found);
 	return list_record(&frames, EVENT_FRAMES, 0).frames;
 }
 
@@ -144,7 +145,8 @@ START_TEST(worker_inherits_nothing)
 		if (fd < 2)
 			ck_assert_str_eq(target, "/dev/null");
 		else if (fd > 2)
-			ck_assert_msg(!strncmp(target, "socket:", 7) && fd < 5, "descriptor %d is %s", fd, target);
+			ck_assert_msg(!strncmp(target, "socket:", 7) && fd < 5, "descriptor %d is %s", fd,
+				      target);
 	}
 	closedir(directory);
 	snprintf(path, sizeof(path), "/proc/%d/maps", worker);
@@ -213,7 +215,8 @@ static int open_deadly(void *context, uint32_t tgid, const struct event_mapping 
 	return subject_host().open_mapping(NULL, tgid, mapping, path);
 }
 
-static struct fixture begin_deadly(struct deadly_host *deadly, int signal, const struct symbolizer_options *options)
+static struct fixture begin_deadly(struct deadly_host *deadly, int signal,
+				   const struct symbolizer_options *options)
 {
 	struct symbolizer_host host = subject_host();
 	host.open_mapping = open_deadly;
@@ -341,7 +344,8 @@ START_TEST(damaged_files)
 		const struct event_frames *frames = unwind(&fixture, &has_names);
 		ck_assert_uint_ge(frames->count, 1);
 	}
-	static const char *const oddities[] = { "/dev/null", "/dev/zero", "/proc/self/maps", "/etc/passwd", "/" };
+	static const char *const oddities[] = { "/dev/null", "/dev/zero", "/proc/self/maps", "/etc/passwd",
+						"/" };
 	for (size_t i = 0; i < sizeof(oddities) / sizeof(*oddities); i++) {
 		bool has_names;
 		strcpy(other.path, oddities[i]);
@@ -353,8 +357,8 @@ START_TEST(damaged_files)
 }
 END_TEST
 
-static struct event_list unwind_words(struct fixture *fixture, const struct event_regs *regs, const uint64_t *words,
-				      size_t word_count, uint32_t flags)
+static struct event_list unwind_words(struct fixture *fixture, const struct event_regs *regs,
+				      const uint64_t *words, size_t word_count, uint32_t flags)
 {
 	struct event_list samples = { 0 }, frames = { 0 };
 	const struct event_sink sample_sink = event_list_sink(&samples), sink = event_list_sink(&frames);
@@ -447,5 +451,5 @@ START_TEST(unknown_registers_are_not_zero)
 END_TEST
 
 UNIT_TESTS("symbolize_worker", worker_has_no_privileges, worker_inherits_nothing, killed_between_requests,
-	   killed_by_a_file, hung_worker_is_replaced, worker_dies_with_its_client, damaged_files, garbage_stacks,
-	   unknown_registers_are_not_zero)
+	   killed_by_a_file, hung_worker_is_replaced, worker_dies_with_its_client, damaged_files,
+	   garbage_stacks, unknown_registers_are_not_zero)

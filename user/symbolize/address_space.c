@@ -202,7 +202,8 @@ static bool is_same_file(const struct message_mapping *a, const struct message_m
 }
 
 /* Resolves every mapping of the same file in one go, so that each file is asked for once. */
-static void resolve(struct worker_state *state, struct address_space *space, const struct message_mapping *map)
+static void resolve(struct worker_state *state, struct address_space *space,
+		    const struct message_mapping *map)
 {
 	struct module_slot *slot =
 		map->kind == MESSAGE_MAPPING_VDSO ? load_vdso(state, map) : load_file(state, map);

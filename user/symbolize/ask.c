@@ -9,8 +9,8 @@
 static const int no_fds[2] = { -1, -1 };
 
 /* Sends the question and waits. On success the reader stands behind the answer's body. */
-static int converse(struct ask *ask, enum message_type type, const struct message_part *parts, size_t part_count,
-		    struct message_reader *ret_reader)
+static int converse(struct ask *ask, enum message_type type, const struct message_part *parts,
+		    size_t part_count, struct message_reader *ret_reader)
 {
 	struct message header = { .type = type, .tgid = ask->tgid };
 	int err = message_send(ask->socket, &header, parts, part_count, no_fds, true);
@@ -29,7 +29,8 @@ static int converse(struct ask *ask, enum message_type type, const struct messag
 	return err;
 }
 
-static int ask_fd(struct ask *ask, enum message_type type, const struct message_part *parts, size_t part_count)
+static int ask_fd(struct ask *ask, enum message_type type, const struct message_part *parts,
+		  size_t part_count)
 {
 	struct message_reader reader;
 	int err = converse(ask, type, parts, part_count, &reader);
@@ -74,10 +75,12 @@ ssize_t ask_memory(struct ask *ask, uint64_t address, void *buffer, size_t lengt
 	if (length > MESSAGE_MAX_MEMORY)
 		length = MESSAGE_MAX_MEMORY;
 	if (ask->socket < 0)
-		return ask->local_memory ? ask->local_memory(ask->local_context, address, buffer, length) : -EFAULT;
+		return ask->local_memory ? ask->local_memory(ask->local_context, address, buffer, length)
+					 : -EFAULT;
 	struct message_ask_memory body = { .address = address, .length = (uint32_t)length };
 	struct message_reader reader;
-	int err = converse(ask, MESSAGE_ASK_MEMORY, &(struct message_part){ &body, sizeof(body) }, 1, &reader);
+	int err =
+		converse(ask, MESSAGE_ASK_MEMORY, &(struct message_part){ &body, sizeof(body) }, 1, &reader);
 	if (err)
 		return err > 0 ? -EPROTO : err;
 	if (reader.left > length)

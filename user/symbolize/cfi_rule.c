@@ -45,7 +45,8 @@ static int add_expression(struct cfi_rule *rule, const Dwarf_Op *ops, size_t cou
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, ops, count * sizeof(*copy));
-	grown[rule->expression_count] = (struct cfi_expression){ copy, count };
+	grown[rule->expression_count].ops = copy;
+	grown[rule->expression_count].count = count;
 	*ret_index = rule->expression_count++;
 	return 0;
 }
@@ -63,7 +64,8 @@ static int compile_cfa(struct cfi_rule *rule, Dwarf_Frame *frame)
 	if (dwarf_frame_cfa(frame, &ops, &count) || !count)
 		return -ENODATA;
 	rule->cfa.how = CFI_REGISTER;
-	if (count == 1 && ops[0].atom >= DW_OP_breg0 && ops[0].atom <= DW_OP_breg31 && fits_offset(ops[0].number)) {
+	if (count == 1 && ops[0].atom >= DW_OP_breg0 && ops[0].atom <= DW_OP_breg31 &&
+	    fits_offset(ops[0].number)) {
 		rule->cfa.other = ops[0].atom - DW_OP_breg0;
 		rule->cfa.offset = (int32_t)ops[0].number;
 	} else if (count == 1 && ops[0].atom == DW_OP_bregx && ops[0].number < UNWIND_REG_COUNT &&

@@ -132,7 +132,8 @@ int symbolizer_unwind(struct symbolizer *symbolizer, const struct event *samples
 	request.epoch = symbolizer->clock;
 	for (size_t begin = 0; !err && begin < sample_count; begin += request.sample_count) {
 		request.samples = samples + begin;
-		request.sample_count = sample_count - begin < SAMPLE_BATCH ? sample_count - begin : SAMPLE_BATCH;
+		request.sample_count =
+			sample_count - begin < SAMPLE_BATCH ? sample_count - begin : SAMPLE_BATCH;
 		request.processes = calloc(request.sample_count, sizeof(*request.processes));
 		if (!request.processes)
 			return -ENOMEM;
@@ -161,8 +162,8 @@ static struct client_process *libc_process(void *context, size_t index)
 	return ((struct libc_request *)context)->process;
 }
 
-static enum message_type libc_send(void *context, size_t index, struct message_part ret_parts[REQUEST_PART_MAX],
-				   size_t *ret_part_count)
+static enum message_type libc_send(void *context, size_t index,
+				   struct message_part ret_parts[REQUEST_PART_MAX], size_t *ret_part_count)
 {
 	*ret_part_count = 0;
 	return MESSAGE_IDENTIFY_LIBC;
@@ -172,7 +173,8 @@ static int libc_reply(void *context, size_t index, enum message_type type, struc
 {
 	struct libc_request *request = context;
 	struct message_libc answer;
-	if (type != MESSAGE_LIBC || !message_read(reader, &answer, sizeof(answer)) || answer.kind > EVENT_LIBC_MUSL)
+	if (type != MESSAGE_LIBC || !message_read(reader, &answer, sizeof(answer)) ||
+	    answer.kind > EVENT_LIBC_MUSL)
 		return -EPROTO;
 	request->answer = answer;
 	return 1;
@@ -220,8 +222,8 @@ static struct client_process *name_process(void *context, size_t index)
 	return ((struct name_request *)context)->process;
 }
 
-static enum message_type name_send(void *context, size_t index, struct message_part ret_parts[REQUEST_PART_MAX],
-				   size_t *ret_part_count)
+static enum message_type name_send(void *context, size_t index,
+				   struct message_part ret_parts[REQUEST_PART_MAX], size_t *ret_part_count)
 {
 	struct name_request *request = context;
 	request->sent_from = request->answered;
@@ -249,7 +251,8 @@ static int name_reply(void *context, size_t index, enum message_type type, struc
 		/* A symbol that doesn't contain the address is a lie. */
 		if (address < answer.start || address - answer.start >= answer.symbol_bytes)
 			return -EPROTO;
-		*name = (struct data_name){ answer.start, answer.symbol_bytes, strndup(text, answer.name_bytes) };
+		*name = (struct data_name){ answer.start, answer.symbol_bytes,
+					    strndup(text, answer.name_bytes) };
 	}
 	return ++request->answered == request->count;
 }
@@ -299,7 +302,8 @@ int symbolizer_name_addresses(struct symbolizer *symbolizer, uint32_t tgid, cons
 			free(request.names);
 			return -ENOMEM;
 		}
-		const struct exchange exchange = { 1, &request, name_process, name_send, name_reply, name_failed };
+		const struct exchange exchange = { 1,	      &request,	  name_process,
+						   name_send, name_reply, name_failed };
 		conversation_run(&symbolizer->conversation, &exchange);
 		err = write_names(&request, sink);
 		for (size_t i = 0; i < request.count; i++)

@@ -25,8 +25,8 @@ struct symbolizer_host {
 	/* The file behind a mapping; a descriptor (the client closes it) or a negative errno. */
 	int (*open_mapping)(void *context, uint32_t tgid, const struct event_mapping *mapping,
 			    const char *path);
-	int (*open_debug_file)(void *context, uint32_t tgid, const char *module_path,
-			       const uint8_t *build_id, size_t build_id_bytes, const char *debuglink);
+	int (*open_debug_file)(void *context, uint32_t tgid, const char *module_path, const uint8_t *build_id,
+			       size_t build_id_bytes, const char *debuglink);
 	int (*open_perf_map)(void *context, uint32_t tgid);
 	/* More of the stack than the sample has, and the vdso. Bytes read or a negative errno. */
 	ssize_t (*read_memory)(void *context, uint32_t tgid, uint64_t address, void *buffer, size_t length);

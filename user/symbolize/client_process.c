@@ -112,7 +112,8 @@ void client_process_forget_stale(struct client_process *process, uint64_t epoch)
 	process->checked_epoch = epoch;
 	bool is_stale = process->known_hash != process->list_hash;
 	size_t position = 0;
-	for (const struct hash_entry *entry; !is_stale && (entry = hash_table_next(&process->known, &position));) {
+	for (const struct hash_entry *entry;
+	     !is_stale && (entry = hash_table_next(&process->known, &position));) {
 		const struct known_pc *known = entry->value;
 		is_stale = known->is_fleeting && known->epoch != epoch;
 	}
@@ -145,8 +146,8 @@ int client_process_remember(struct client_process *process, const struct message
 {
 	size_t bytes = sizeof(struct known_pc) + frame_count * sizeof(*frames);
 	for (size_t i = 0; i < frame_count; i++)
-		bytes += text_bytes(frames[i].function) + text_bytes(frames[i].file) + text_bytes(frames[i].module) +
-			 text_bytes(frames[i].build_id);
+		bytes += text_bytes(frames[i].function) + text_bytes(frames[i].file) +
+			 text_bytes(frames[i].module) + text_bytes(frames[i].build_id);
 	struct known_pc *known = malloc(bytes);
 	if (!known)
 		return -ENOMEM;

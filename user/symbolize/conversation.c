@@ -57,7 +57,8 @@ static int await_ready(struct conversation *conversation)
 	struct message_answer answer;
 	struct message header = message_open(&conversation->packet, &reader);
 	packet_close_fds(&conversation->packet);
-	if (header.type != MESSAGE_READY || !message_read(&reader, &answer, sizeof(answer)) || answer.status > 0)
+	if (header.type != MESSAGE_READY || !message_read(&reader, &answer, sizeof(answer)) ||
+	    answer.status > 0)
 		return -EPROTO;
 	return answer.status;
 }
@@ -135,7 +136,8 @@ static void blame(struct conversation *conversation)
 		memmove(conversation->blamed, conversation->blamed + 1,
 			conversation->blamed_count * sizeof(*conversation->blamed));
 	}
-	conversation->blamed[conversation->blamed_count++] = (struct blamed_file){ note.device, note.inode, 1 };
+	conversation->blamed[conversation->blamed_count++] =
+		(struct blamed_file){ note.device, note.inode, 1 };
 }
 
 static bool is_refused(const struct conversation *conversation, const struct event_mapping *map)
@@ -185,8 +187,8 @@ static int open_debug_file(struct conversation *conversation, const struct clien
 	const struct client_mapping *mapping = file_mapping_at(process, ask.start);
 	if (!mapping || is_refused(conversation, &mapping->map) || !conversation->host.open_debug_file)
 		return -EPERM;
-	return conversation->host.open_debug_file(conversation->host.context, process->tgid, mapping->path, build_id,
-						  ask.build_id_bytes, name);
+	return conversation->host.open_debug_file(conversation->host.context, process->tgid, mapping->path,
+						  build_id, ask.build_id_bytes, name);
 }
 
 /*
@@ -212,8 +214,8 @@ static ssize_t read_memory(struct conversation *conversation, const struct clien
 	if (length > conversation->memory_left_bytes)
 		return -ENOBUFS;
 	conversation->memory_left_bytes -= length;
-	ssize_t got = conversation->host.read_memory(conversation->host.context, process->tgid, ask.address, buffer,
-						     length);
+	ssize_t got = conversation->host.read_memory(conversation->host.context, process->tgid, ask.address,
+						     buffer, length);
 	return got > (ssize_t)length ? -EPROTO : got;
 }
 
@@ -237,9 +239,9 @@ static int answer(struct conversation *conversation, const struct client_process
 		fds[0] = open_debug_file(conversation, process, &reader);
 		break;
 	case MESSAGE_ASK_PERF_MAP:
-		fds[0] = conversation->host.open_perf_map ?
-				 conversation->host.open_perf_map(conversation->host.context, process->tgid) :
-				 -ENOENT;
+		fds[0] = conversation->host.open_perf_map
+				 ? conversation->host.open_perf_map(conversation->host.context, process->tgid)
+				 : -ENOENT;
 		break;
 	case MESSAGE_ASK_MEMORY:
 		got = read_memory(conversation, process, &reader, memory);
@@ -275,9 +277,11 @@ static int tell_mappings(struct conversation *conversation, struct client_proces
 		struct message_mapping maps[MAPPINGS_PER_MESSAGE];
 		struct message header = { .type = MESSAGE_MAPPINGS, .tgid = process->tgid };
 		struct message_mappings head = { .first = !process->told_count };
-		for (size_t i = process->told_count; i < process->mappings.count && head.count < MAPPINGS_PER_MESSAGE; i++)
+		for (size_t i = process->told_count;
+		     i < process->mappings.count && head.count < MAPPINGS_PER_MESSAGE; i++)
 			maps[head.count++] = client_mapping_message(&process->mappings.items[i]);
-		const struct message_part parts[] = { { &head, sizeof(head) }, { maps, head.count * sizeof(*maps) } };
+		const struct message_part parts[] = { { &head, sizeof(head) },
+						      { maps, head.count * sizeof(*maps) } };
 		int err = message_send(conversation->requests, &header, parts, 2, no_fds, false);
 		if (err) {
 			/* Nothing of an empty or unbegun list was told. */
@@ -312,7 +316,8 @@ static int send_requests(struct run *run)
 			size_t part_count = 0;
 			struct message header = { .tgid = process->tgid, .id = run->first_id + run->sent };
 			header.type = exchange->request(exchange->context, run->sent, parts, &part_count);
-			err = message_send(run->conversation->requests, &header, parts, part_count, no_fds, false);
+			err = message_send(run->conversation->requests, &header, parts, part_count, no_fds,
+					   false);
 		}
 		if (err)
 			return err == -EAGAIN || err == -ENOBUFS ? 0 : err;

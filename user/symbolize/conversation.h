@@ -43,8 +43,8 @@ struct exchange {
 	/* The process that request `index` is about. */
 	struct client_process *(*process)(void *context, size_t index);
 	/* Fills type and parts of request `index`; what parts point to must stay until the next call. */
-	enum message_type (*request)(void *context, size_t index, struct message_part ret_parts[REQUEST_PART_MAX],
-				     size_t *ret_part_count);
+	enum message_type (*request)(void *context, size_t index,
+				     struct message_part ret_parts[REQUEST_PART_MAX], size_t *ret_part_count);
 	/* A reply: 1 when it completes the request, 0 when more must come, negative when it is senseless. */
 	int (*reply)(void *context, size_t index, enum message_type type, struct message_reader *reader);
 	/*

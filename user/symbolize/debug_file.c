@@ -48,7 +48,8 @@ static uint32_t checksum(const struct image *image)
 }
 
 /* A debug file is the module's if both have the same build-id, or without one, if the checksum agrees. */
-static bool belongs(const struct module *module, Elf *elf, const struct image *image, const uint32_t *wanted_crc)
+static bool belongs(const struct module *module, Elf *elf, const struct image *image,
+		    const uint32_t *wanted_crc)
 {
 	uint8_t build_id[MESSAGE_MAX_BUILD_ID];
 	size_t length = elf_build_id(elf, build_id);

@@ -34,7 +34,8 @@ static bool is_rust_v0(const char *name)
  */
 static size_t length_without_clone(const char *name, size_t length)
 {
-	static const char *const suffixes[] = { ".constprop.", ".isra.", ".part.", ".cold", ".lto_priv.", ".llvm." };
+	static const char *const suffixes[] = { ".constprop.", ".isra.",     ".part.",
+						".cold",       ".lto_priv.", ".llvm." };
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(*suffixes); i++) {
 		const char *found = memmem(name, length, suffixes[i], strlen(suffixes[i]));
 		if (found && found > name)
@@ -57,7 +58,8 @@ size_t demangle(const char *name, char *ret_text, size_t bytes, enum event_langu
 			*ret_language = EVENT_LANGUAGE_RUST;
 		} else {
 			output.length = 0;
-			if (cplus_demangle_v3_callback(plain, DMGL_PARAMS | DMGL_ANSI | DMGL_RET_DROP, append, &output))
+			if (cplus_demangle_v3_callback(plain, DMGL_PARAMS | DMGL_ANSI | DMGL_RET_DROP, append,
+						       &output))
 				*ret_language = EVENT_LANGUAGE_CXX;
 			else
 				output.length = 0;

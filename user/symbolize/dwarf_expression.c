@@ -29,7 +29,8 @@ static uint64_t *peek(struct stack *stack, size_t depth)
 	return depth < stack->count ? &stack->items[stack->count - 1 - depth] : NULL;
 }
 
-static int push_register(const struct dwarf_machine *machine, struct stack *stack, uint64_t number, uint64_t offset)
+static int push_register(const struct dwarf_machine *machine, struct stack *stack, uint64_t number,
+			 uint64_t offset)
 {
 	if (number >= UNWIND_REG_COUNT)
 		return -EINVAL;

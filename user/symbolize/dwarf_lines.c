@@ -63,7 +63,8 @@ static void read_units(struct dwarf_lines *lines)
 	Dwarf_CU *cu = NULL;
 	Dwarf_Die die;
 	uint8_t type;
-	while (!dwarf_get_units(lines->dwarf, cu, &cu, NULL, &type, &die, NULL) && lines->units.count < UNIT_MAX) {
+	while (!dwarf_get_units(lines->dwarf, cu, &cu, NULL, &type, &die, NULL) &&
+	       lines->units.count < UNIT_MAX) {
 		if (type != DW_UT_compile && type != DW_UT_skeleton)
 			continue;
 		struct unit *unit = array_add(&lines->units);
@@ -72,8 +73,9 @@ static void read_units(struct dwarf_lines *lines)
 		unit->die = dwarf_dieoffset(&die);
 		Dwarf_Addr base, start, end;
 		for (ptrdiff_t at = 0; (at = dwarf_ranges(&die, at, &base, &start, &end)) > 0;) {
-			struct range *range =
-				start < end && lines->ranges.count < UNIT_RANGE_MAX ? array_add(&lines->ranges) : NULL;
+			struct range *range = start < end && lines->ranges.count < UNIT_RANGE_MAX
+						      ? array_add(&lines->ranges)
+						      : NULL;
 			if (range)
 				*range = (struct range){ start, end, lines->units.count - 1 };
 			else if (lines->ranges.count >= UNIT_RANGE_MAX)
@@ -141,8 +143,8 @@ static void add_function(struct dwarf_lines *lines, struct unit *unit, Dwarf_Die
 	}
 }
 
-static void collect_functions(struct dwarf_lines *lines, struct unit *unit, Dwarf_Die *parent, unsigned *visits,
-			      unsigned depth)
+static void collect_functions(struct dwarf_lines *lines, struct unit *unit, Dwarf_Die *parent,
+			      unsigned *visits, unsigned depth)
 {
 	Dwarf_Die die;
 	if (depth > NEST_MAX || dwarf_child(parent, &die))
@@ -221,7 +223,8 @@ static bool find_inlined(Dwarf_Die *parent, uint64_t address, unsigned *visits, 
 			int tag = dwarf_tag(&die);
 			if (++*visits > VISIT_MAX)
 				return false;
-			if ((tag != DW_TAG_inlined_subroutine && !is_block(tag)) || dwarf_haspc(&die, address) <= 0)
+			if ((tag != DW_TAG_inlined_subroutine && !is_block(tag)) ||
+			    dwarf_haspc(&die, address) <= 0)
 				continue;
 			if (tag == DW_TAG_inlined_subroutine) {
 				*ret_inlined = die;

@@ -39,7 +39,8 @@ static void add(struct symbol_table *table, const GElf_Sym *symbol, const char *
 {
 	if (table->count >= SYMBOL_MAX)
 		return;
-	if (!array_grow((void **)&table->entries, &table->capacity, table->count + 1, sizeof(*table->entries)))
+	if (!array_grow((void **)&table->entries, &table->capacity, table->count + 1,
+			sizeof(*table->entries)))
 		return;
 	table->entries[table->count++] = (struct entry){
 		.start = symbol->st_value,
@@ -63,7 +64,8 @@ static void read_table(struct module *module, Elf *elf, Elf_Scn *section, const 
 	size_t count = data->d_size / sizeof(Elf64_Sym);
 	for (size_t i = 1; i < count && i <= SYMBOL_MAX; i++) {
 		GElf_Sym symbol;
-		if (!gelf_getsym(data, (int)i, &symbol) || symbol.st_shndx == SHN_UNDEF || symbol.st_shndx == SHN_ABS)
+		if (!gelf_getsym(data, (int)i, &symbol) || symbol.st_shndx == SHN_UNDEF ||
+		    symbol.st_shndx == SHN_ABS)
 			continue;
 		const char *name = elf_strptr(elf, header->sh_link, symbol.st_name);
 		if (!name || !is_name(name))

@@ -60,7 +60,8 @@ static bool find_version_definition(Elf *elf, struct message_libc *ret_libc)
 			struct message_libc libc;
 			if (gelf_getverdaux(data, (int)(at + definition.vd_aux), &name))
 				text = elf_strptr(elf, header.sh_link, name.vda_name);
-			if (text && !strncmp(text, "GLIBC_", 6) && parse_version(text + 6, strlen(text + 6), &libc) &&
+			if (text && !strncmp(text, "GLIBC_", 6) &&
+			    parse_version(text + 6, strlen(text + 6), &libc) &&
 			    (!found || libc.major > ret_libc->major ||
 			     (libc.major == ret_libc->major && libc.minor > ret_libc->minor))) {
 				*ret_libc = libc;
@@ -81,17 +82,21 @@ static bool find_version_definition(Elf *elf, struct message_libc *ret_libc)
  */
 static bool find_static_glibc(const struct image *image, struct message_libc *ret_libc)
 {
-	static const char tunables[] = "GLIBC_TUNABLES", fatal[] = "Fatal glibc error", start[] = "\0" "2.";
+	static const char tunables[] = "GLIBC_TUNABLES", fatal[] = "Fatal glibc error",
+			  start[] = "\0"
+				    "2.";
 	enum { TEXT_BYTES = sizeof(start) - 1 + 3 }; /* with two digits and a NUL */
 	if (!contains(image->bytes, image->length, tunables, sizeof(tunables)) &&
 	    !contains(image->bytes, image->length, fatal, sizeof(fatal) - 1))
 		return false;
 	*ret_libc = (struct message_libc){ .kind = EVENT_LIBC_GLIBC };
 	const uint8_t *end = image->bytes + image->length;
-	for (const uint8_t *at = image->bytes; (at = memmem(at, (size_t)(end - at), start, sizeof(start) - 1)); at++) {
+	for (const uint8_t *at = image->bytes;
+	     (at = memmem(at, (size_t)(end - at), start, sizeof(start) - 1)); at++) {
 		if (end - at < TEXT_BYTES)
 			break;
-		if (isdigit(at[3]) && isdigit(at[4]) && !at[5] && parse_version((const char *)at + 1, 4, ret_libc))
+		if (isdigit(at[3]) && isdigit(at[4]) && !at[5] &&
+		    parse_version((const char *)at + 1, 4, ret_libc))
 			break;
 	}
 	return true;
@@ -116,8 +121,7 @@ struct message_libc libc_identify(struct module *module, struct ask *ask, uint64
 	module->libc = (struct message_libc){ .kind = EVENT_LIBC_UNKNOWN };
 	if (!find_version_definition(module->elf, &module->libc) &&
 	    !find_banner(module->image.bytes, module->image.length, &module->libc) &&
-	    !find_static_glibc(&module->image, &module->libc) &&
-	    is_musl(module, ask, mapping_start))
+	    !find_static_glibc(&module->image, &module->libc) && is_musl(module, ask, mapping_start))
 		module->libc.kind = EVENT_LIBC_MUSL;
 	struct message_libc banner;
 	/* A release that adds no symbol adds no version: the banner knows better. */

@@ -30,7 +30,8 @@ int image_map(int fd, size_t limit_bytes, struct image *ret_image)
 	void *bytes = MAP_FAILED;
 	if (!err) {
 		/* Writable, though private: libelf unpacks compressed sections by changing their headers. */
-		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+		bytes = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_NORESERVE, fd, 0);
 		if (bytes == MAP_FAILED)
 			err = -errno;
 	}
@@ -100,7 +101,8 @@ int module_open(struct image *image, struct module **ret_module)
 	int err = 0;
 	if (!module->elf || elf_kind(module->elf) != ELF_K_ELF || !gelf_getehdr(module->elf, &header) ||
 	    header.e_machine != unwind_arch()->elf_machine || gelf_getclass(module->elf) != ELFCLASS64 ||
-	    header.e_ident[EI_DATA] != native_data_encoding() || (header.e_type != ET_EXEC && header.e_type != ET_DYN))
+	    header.e_ident[EI_DATA] != native_data_encoding() ||
+	    (header.e_type != ET_EXEC && header.e_type != ET_DYN))
 		err = -ENOEXEC;
 	if (!err)
 		err = read_segments(module);
@@ -141,7 +143,8 @@ size_t module_bytes(const struct module *module)
  * page of one segment may be the first of the next: prefer the segment that is executable when the mapping
  * is, then any.
  */
-int module_bias(const struct module *module, uint64_t start, uint64_t offset, bool executable, uint64_t *ret_bias)
+int module_bias(const struct module *module, uint64_t start, uint64_t offset, bool executable,
+		uint64_t *ret_bias)
 {
 	const struct segment *best = NULL;
 	for (size_t i = 0; i < module->segment_count; i++) {
@@ -228,7 +231,8 @@ bool module_function_start(const struct module *module, uint64_t address, uint64
 	memcpy(&header, bytes, sizeof(header));
 	if (header.version != 1 || header.count_encoding != DW_EH_PE_udata4 ||
 	    header.table_encoding != (DW_EH_PE_datarel | DW_EH_PE_sdata4) ||
-	    header.count > (module->image.length - where.p_offset - sizeof(header)) / sizeof(struct eh_frame_row))
+	    header.count >
+		    (module->image.length - where.p_offset - sizeof(header)) / sizeof(struct eh_frame_row))
 		return false;
 	const uint8_t *rows = bytes + sizeof(header);
 	/* The last row that starts at or below the address. */

@@ -35,8 +35,8 @@ struct image {
 };
 
 /*
- * Maps a regular file, so that writes stay our own. Closes the descriptor in any case. Returns 0, -EFBIG above `limit_bytes`,
- * or another negative errno.
+ * Maps a regular file, so that writes stay our own. Closes the descriptor in any case. Returns 0, -EFBIG
+ * above `limit_bytes`, or another negative errno.
  */
 int image_map(int fd, size_t limit_bytes, struct image *ret_image);
 void image_release(struct image *image);

@@ -24,7 +24,8 @@ void refresh_perf_map(struct worker_state *state, struct address_space *space)
 static void set_function(struct named_frame *frame, const char *name, enum event_language language)
 {
 	enum event_language mangling;
-	frame->fixed.function_bytes = (uint16_t)demangle(name, frame->function, sizeof(frame->function), &mangling);
+	frame->fixed.function_bytes =
+		(uint16_t)demangle(name, frame->function, sizeof(frame->function), &mangling);
 	/* The mangling knows what the unit's language tag may only guess. */
 	frame->fixed.language = mangling != EVENT_LANGUAGE_UNKNOWN ? mangling : language;
 }
@@ -35,7 +36,8 @@ static bool is_covered(struct module *module, uint64_t address)
 	return cfi && cfi_rule_find(&module->rules, cfi, address);
 }
 
-static void take_source(struct named_frame *frame, const struct source_frame *source, enum event_language language)
+static void take_source(struct named_frame *frame, const struct source_frame *source,
+			enum event_language language)
 {
 	if (source->name)
 		set_function(frame, source->name, language);
@@ -82,8 +84,8 @@ static void name_from_module(struct worker_state *state, struct space_mapping *m
 	named->build_id_bytes = module->build_id_bytes;
 }
 
-static void name_jit(struct address_space *space, const struct space_mapping *mapping, uint64_t pc, uint64_t lookup,
-		     struct named_frame *frame)
+static void name_jit(struct address_space *space, const struct space_mapping *mapping, uint64_t pc,
+		     uint64_t lookup, struct named_frame *frame)
 {
 	const char *name;
 	uint64_t start;
@@ -105,8 +107,8 @@ static void clear(struct named_frame *frame)
 	frame->file = NULL;
 }
 
-void name_pc(struct worker_state *state, struct address_space *space, const struct message_pc *pc, bool want_lines,
-	     struct named_pc *ret_named)
+void name_pc(struct worker_state *state, struct address_space *space, const struct message_pc *pc,
+	     bool want_lines, struct named_pc *ret_named)
 {
 	uint64_t lookup = pc->flags & MESSAGE_PC_EXACT ? pc->pc : pc->pc - 1;
 	for (size_t i = 0; i < MESSAGE_MAX_INLINED; i++)

@@ -24,8 +24,8 @@ struct named_pc {
 };
 
 /* Names a program counter. Never fails: what isn't known stays empty. */
-void name_pc(struct worker_state *state, struct address_space *space, const struct message_pc *pc, bool want_lines,
-	     struct named_pc *ret_named);
+void name_pc(struct worker_state *state, struct address_space *space, const struct message_pc *pc,
+	     bool want_lines, struct named_pc *ret_named);
 
 struct named_data {
 	uint64_t start, size_bytes;

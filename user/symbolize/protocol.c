@@ -39,8 +39,8 @@ static void attach_fds(struct msghdr *message, union fd_control *control, const 
 	memcpy(CMSG_DATA(head), open_fds, count * sizeof(int));
 }
 
-int message_send(int socket, const struct message *header, const struct message_part *parts, size_t part_count,
-		 const int fds[static 2], bool wait)
+int message_send(int socket, const struct message *header, const struct message_part *parts,
+		 size_t part_count, const int fds[static 2], bool wait)
 {
 	struct iovec vectors[1 + PART_MAX] = { { (void *)header, sizeof(*header) } };
 	size_t total = sizeof(*header), used = 1;
@@ -110,7 +110,8 @@ int message_receive(int socket, struct packet *ret_packet, bool wait)
 	bool fits = take_fds(&message, ret_packet);
 	if (!received)
 		return -EPIPE;
-	if (!fits || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || (size_t)received < sizeof(struct message)) {
+	if (!fits || message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ||
+	    (size_t)received < sizeof(struct message)) {
 		packet_close_fds(ret_packet);
 		return -EPROTO;
 	}
@@ -131,7 +132,8 @@ struct message message_open(const struct packet *packet, struct message_reader *
 {
 	struct message header;
 	memcpy(&header, packet->bytes, sizeof(header));
-	*ret_reader = (struct message_reader){ packet->bytes + sizeof(header), packet->length - sizeof(header) };
+	*ret_reader =
+		(struct message_reader){ packet->bytes + sizeof(header), packet->length - sizeof(header) };
 	return header;
 }
 

@@ -208,8 +208,8 @@ int message_socketpair(int ret_fds[static 2]);
  * Returns 0, -EAGAIN when `wait` is false and there is no room, -EMSGSIZE, or another negative errno
  * (-EPIPE: the other side is gone). Never raises SIGPIPE.
  */
-int message_send(int socket, const struct message *header, const struct message_part *parts, size_t part_count,
-		 const int fds[static 2], bool wait);
+int message_send(int socket, const struct message *header, const struct message_part *parts,
+		 size_t part_count, const int fds[static 2], bool wait);
 
 /*
  * Receives one packet. Returns 0; -EAGAIN when `wait` is false and there is none; -EPIPE when the other

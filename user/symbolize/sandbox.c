@@ -78,8 +78,8 @@ int sandbox_forget_memory(const void *keep)
 	while (count < sizeof(found) / sizeof(*found) && fgets(line, sizeof(line), maps)) {
 		uintptr_t start, end;
 		char flags[5];
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &start, &end, flags) == 3 && flags[3] == 's' &&
-		    start != (uintptr_t)keep) {
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &start, &end, flags) == 3 &&
+		    flags[3] == 's' && start != (uintptr_t)keep) {
 			found[count].start = start;
 			found[count++].end = end;
 		}
@@ -187,20 +187,22 @@ static int allow_memory(scmp_filter_ctx filter)
 
 static int add_rules(scmp_filter_ctx filter)
 {
-	static const int allowed[] = {
-		SCMP_SYS(read),		 SCMP_SYS(pread64),	   SCMP_SYS(close),
-		SCMP_SYS(fstat),	 SCMP_SYS(lseek),	   SCMP_SYS(munmap),
-		SCMP_SYS(mremap),	 SCMP_SYS(madvise),	   SCMP_SYS(brk),
-		SCMP_SYS(sendmsg),	 SCMP_SYS(recvmsg),	   SCMP_SYS(futex),
-		SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),	   SCMP_SYS(rt_sigreturn),
-		SCMP_SYS(exit),		 SCMP_SYS(exit_group),	   SCMP_SYS(restart_syscall),
-		SCMP_SYS(sysinfo), /* qsort() asks how much memory there is */
-	};
+	static const int
+		allowed[] = {
+			SCMP_SYS(read),		 SCMP_SYS(pread64),    SCMP_SYS(close),
+			SCMP_SYS(fstat),	 SCMP_SYS(lseek),      SCMP_SYS(munmap),
+			SCMP_SYS(mremap),	 SCMP_SYS(madvise),    SCMP_SYS(brk),
+			SCMP_SYS(sendmsg),	 SCMP_SYS(recvmsg),    SCMP_SYS(futex),
+			SCMP_SYS(clock_gettime), SCMP_SYS(getrandom),  SCMP_SYS(rt_sigreturn),
+			SCMP_SYS(exit),		 SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+			SCMP_SYS(sysinfo), /* qsort() asks how much memory there is */
+		};
 	/* What libraries try and do without: libdw looks for split and alternate debug files by name. */
 	static const int refused[] = {
-		SCMP_SYS(open),	      SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-		SCMP_SYS(faccessat),  SCMP_SYS(stat),	SCMP_SYS(lstat),  SCMP_SYS(statx),    SCMP_SYS(getcwd),
-		SCMP_SYS(faccessat2), SCMP_SYS(fcntl),	SCMP_SYS(ioctl),
+		SCMP_SYS(open),	      SCMP_SYS(openat),	   SCMP_SYS(access),	 SCMP_SYS(readlink),
+		SCMP_SYS(readlinkat), SCMP_SYS(faccessat), SCMP_SYS(stat),	 SCMP_SYS(lstat),
+		SCMP_SYS(statx),      SCMP_SYS(getcwd),	   SCMP_SYS(faccessat2), SCMP_SYS(fcntl),
+		SCMP_SYS(ioctl),
 	};
 	/* A sanitizer's run-time, in test builds only. */
 	static const int sanitizer[] = {
@@ -221,13 +223,15 @@ static int add_rules(scmp_filter_ctx filter)
 	const struct scmp_arg_cmp by_path = SCMP_A3(SCMP_CMP_NE, AT_EMPTY_PATH, 0);
 	err = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1, &by_descriptor);
 	if (!err)
-		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(newfstatat), 1, &by_path);
+		err = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(newfstatat), 1,
+					     &by_path);
 	return err ? err : allow_memory(filter);
 }
 
 int sandbox_filter(void)
 {
-	scmp_filter_ctx filter = seccomp_init(UNDER_SANITIZER ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS);
+	scmp_filter_ctx filter =
+		seccomp_init(UNDER_SANITIZER ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS);
 	if (!filter)
 		return -ENOMEM;
 	int err = add_rules(filter);

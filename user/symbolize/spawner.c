@@ -72,8 +72,8 @@ static _Noreturn void serve(pid_t parent, struct crash_note *note)
 		struct message reply = { .type = MESSAGE_SPAWNED };
 		struct message_spawned spawned = { .pid = worker < 0 ? -errno : worker };
 		packet_close_fds(packet);
-		if (message_send(CONTROL_FD, &reply, &(struct message_part){ &spawned, sizeof(spawned) }, 1, no_fds,
-				 true))
+		if (message_send(CONTROL_FD, &reply, &(struct message_part){ &spawned, sizeof(spawned) }, 1,
+				 no_fds, true))
 			break;
 	}
 	end_worker(worker);
@@ -83,7 +83,8 @@ static _Noreturn void serve(pid_t parent, struct crash_note *note)
 int spawner_start(struct spawner *ret_spawner)
 {
 	struct spawner spawner = { .control = -1 };
-	spawner.note = mmap(NULL, sizeof(*spawner.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	spawner.note =
+		mmap(NULL, sizeof(*spawner.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (spawner.note == MAP_FAILED)
 		return -errno;
 	int ends[2];

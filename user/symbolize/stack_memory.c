@@ -24,7 +24,8 @@ void stack_memory_release(struct stack_memory *memory)
 	memory->piece_count = 0;
 }
 
-static bool copy_word(const uint8_t *bytes, uint64_t start, size_t length, uint64_t address, uint64_t *ret_word)
+static bool copy_word(const uint8_t *bytes, uint64_t start, size_t length, uint64_t address,
+		      uint64_t *ret_word)
 {
 	if (length < sizeof(*ret_word) || address < start || address - start > length - sizeof(*ret_word))
 		return false;
@@ -64,7 +65,8 @@ bool stack_memory_read_word(void *context, uint64_t address, uint64_t *ret_word)
 	const struct stack_piece *piece = fetch(memory, address);
 	if (piece && copy_word(piece->bytes, piece->start, piece->length, address, ret_word))
 		return true;
-	if (address >= memory->sample_start && address - memory->sample_start < STACK_PIECE_MAX * STACK_PIECE_BYTES)
+	if (address >= memory->sample_start &&
+	    address - memory->sample_start < STACK_PIECE_MAX * STACK_PIECE_BYTES)
 		memory->missed_beyond_sample = true;
 	return false;
 }

@@ -68,7 +68,8 @@ static const struct cfi_rule *find_rule(struct walk *walk, struct space_mapping 
 static bool is_loop(const struct walk *walk, const struct unwind_regs *caller, uint64_t caller_pc)
 {
 	uint8_t sp = unwind_arch()->stack_pointer;
-	return caller_pc == walk->pc && caller->known >> sp & 1 && caller->values[sp] <= walk->regs.values[sp];
+	return caller_pc == walk->pc && caller->known >> sp & 1 &&
+	       caller->values[sp] <= walk->regs.values[sp];
 }
 
 static enum step step_by_rule(struct walk *walk, const struct cfi_rule *rule, uint64_t bias)
@@ -151,8 +152,8 @@ static enum event_frames_end end_of(enum step step, const struct stack_memory *m
 }
 
 enum event_frames_end unwind_stack(struct worker_state *state, struct address_space *space,
-				   const struct stack_sample *sample, struct message_pc *ret_pcs, size_t max_frames,
-				   size_t *ret_count)
+				   const struct stack_sample *sample, struct message_pc *ret_pcs,
+				   size_t max_frames, size_t *ret_count)
 {
 	struct walk walk = {
 		.state = state,

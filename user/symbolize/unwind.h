@@ -25,7 +25,7 @@ struct stack_sample {
  * max_frames is 0.
  */
 enum event_frames_end unwind_stack(struct worker_state *state, struct address_space *space,
-				   const struct stack_sample *sample, struct message_pc *ret_pcs, size_t max_frames,
-				   size_t *ret_count);
+				   const struct stack_sample *sample, struct message_pc *ret_pcs,
+				   size_t max_frames, size_t *ret_count);
 
 #endif

@@ -2,7 +2,6 @@
 #include "symbolize/unwind_request.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,8 +43,8 @@ static struct client_process *unwind_process(void *context, size_t index)
 	return ((struct batch *)context)->request->processes[index];
 }
 
-static enum message_type unwind_send(void *context, size_t index, struct message_part ret_parts[REQUEST_PART_MAX],
-				     size_t *ret_part_count)
+static enum message_type unwind_send(void *context, size_t index,
+				     struct message_part ret_parts[REQUEST_PART_MAX], size_t *ret_part_count)
 {
 	struct batch *batch = context;
 	const struct event *sample = &batch->request->samples[index];
@@ -53,8 +52,8 @@ static enum message_type unwind_send(void *context, size_t index, struct message
 		.regs = sample->stack->regs,
 		.flags = sample->stack->flags,
 		.max_frames = batch->request->options->max_frames,
-		.length = sample->byte_count < EVENT_STACK_MAX_BYTES ? (uint32_t)sample->byte_count :
-								       EVENT_STACK_MAX_BYTES,
+		.length = sample->byte_count < EVENT_STACK_MAX_BYTES ? (uint32_t)sample->byte_count
+								     : EVENT_STACK_MAX_BYTES,
 	};
 	ret_parts[0] = (struct message_part){ &batch->head, sizeof(batch->head) };
 	ret_parts[1] = (struct message_part){ sample->bytes, batch->head.length };
@@ -82,7 +81,8 @@ static int unwind_reply(void *context, size_t index, enum message_type type, str
 	for (size_t i = 0; i < answer.count; i++)
 		unwound->pcs[i].flags &= MESSAGE_PC_EXACT;
 	/* What the registers say needs no unwinder, so it can't be lied about. */
-	unwound->pcs[0] = (struct message_pc){ batch->request->samples[index].stack->regs.ip, MESSAGE_PC_EXACT, 0 };
+	unwound->pcs[0] =
+		(struct message_pc){ batch->request->samples[index].stack->regs.ip, MESSAGE_PC_EXACT, 0 };
 	unwound->count = answer.count;
 	unwound->end = answer.end;
 	return 1;
@@ -99,7 +99,8 @@ static bool unwind_failed(void *context, size_t index)
 		batch->failed = true;
 		return true;
 	}
-	unwound->pcs[0] = (struct message_pc){ batch->request->samples[index].stack->regs.ip, MESSAGE_PC_EXACT, 0 };
+	unwound->pcs[0] =
+		(struct message_pc){ batch->request->samples[index].stack->regs.ip, MESSAGE_PC_EXACT, 0 };
 	unwound->count = 1;
 	return true;
 }
@@ -130,8 +131,8 @@ static struct client_process *naming_process(void *context, size_t index)
 	return ((struct batch *)context)->names.items[index].process;
 }
 
-static enum message_type naming_send(void *context, size_t index, struct message_part ret_parts[REQUEST_PART_MAX],
-				     size_t *ret_part_count)
+static enum message_type naming_send(void *context, size_t index,
+				     struct message_part ret_parts[REQUEST_PART_MAX], size_t *ret_part_count)
 {
 	struct batch *batch = context;
 	struct name_request *names = &batch->names.items[index];
@@ -147,10 +148,14 @@ static enum message_type naming_send(void *context, size_t index, struct message
 	return MESSAGE_SYMBOLIZE;
 }
 
-static const char *build_id_text(const uint8_t *build_id, size_t bytes, char ret_text[2 * MESSAGE_MAX_BUILD_ID + 1])
+static const char *build_id_text(const uint8_t *build_id, size_t bytes,
+				 char ret_text[2 * MESSAGE_MAX_BUILD_ID + 1])
 {
-	for (size_t i = 0; i < bytes; i++)
-		sprintf(ret_text + 2 * i, "%02x", build_id[i]);
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < bytes; i++) {
+		ret_text[2 * i] = digits[build_id[i] >> 4];
+		ret_text[2 * i + 1] = digits[build_id[i] & 15];
+	}
 	ret_text[2 * bytes] = '\0';
 	return ret_text;
 }
@@ -207,7 +212,8 @@ static int naming_reply(void *context, size_t index, enum message_type type, str
 			.line = fixed.line,
 			.column = fixed.column,
 			.flags = fixed.flags & (EVENT_FRAME_INLINED | EVENT_FRAME_EXACT),
-			.language = fixed.language <= EVENT_LANGUAGE_JIT ? fixed.language : EVENT_LANGUAGE_UNKNOWN,
+			.language = fixed.language <= EVENT_LANGUAGE_JIT ? fixed.language
+									 : EVENT_LANGUAGE_UNKNOWN,
 			.function = take_text(reader, fixed.function_bytes, &space),
 			.file = take_text(reader, fixed.file_bytes, &space),
 			.module = bare.module,
@@ -238,8 +244,8 @@ struct frame_list {
 	ARRAY(struct frame_value) values;
 };
 
-static int append_frames(struct unwound *unwound, const struct client_process *process, const struct message_pc *pc,
-			 struct frame_list *frames)
+static int append_frames(struct unwound *unwound, const struct client_process *process,
+			 const struct message_pc *pc, struct frame_list *frames)
 {
 	const struct known_pc *known = client_process_known(process, pc);
 	size_t count = known ? known->frame_count : 0;
@@ -273,8 +279,8 @@ static int write_frames(struct batch *batch, const struct event_sink *sink)
 		if (err)
 			break;
 		uint32_t end = unwound->has_lost_names ? EVENT_FRAMES_NO_SYMBOLIZER : unwound->end;
-		err = event_write_frames(sink, stack->tgid, stack->tid, stack->run_token, end, list.values.items,
-					 list.values.count);
+		err = event_write_frames(sink, stack->tgid, stack->tid, stack->run_token, end,
+					 list.values.items, list.values.count);
 	}
 	array_release(&list.values);
 	return err;
@@ -286,7 +292,7 @@ int unwind_request_run(const struct unwind_request *request, const struct event_
 	batch.unwound = calloc(request->sample_count, sizeof(*batch.unwound));
 	if (!batch.unwound)
 		return -ENOMEM;
-	const struct exchange unwinding = { request->sample_count, &batch, unwind_process,
+	const struct exchange unwinding = { request->sample_count, &batch,	 unwind_process,
 					    unwind_send,	   unwind_reply, unwind_failed };
 	conversation_run(request->conversation, &unwinding);
 	int err = batch.failed ? -ENOMEM : 0;

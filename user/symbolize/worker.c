@@ -86,7 +86,8 @@ static bool is_jit(struct address_space *space, uint64_t address)
 	       (mapping->map.kind == MESSAGE_MAPPING_ANONYMOUS || mapping->is_refused);
 }
 
-static int serve_symbolize(struct worker *worker, const struct message *request, struct message_reader *reader)
+static int serve_symbolize(struct worker *worker, const struct message *request,
+			   struct message_reader *reader)
 {
 	struct message_symbolize body;
 	struct address_space *space = address_space_get(&worker->state, request->tgid);
@@ -173,7 +174,8 @@ _Noreturn void worker_main(int requests, int asks, struct crash_note *note, int 
 	struct worker *worker = calloc(1, sizeof(*worker));
 	struct message_answer ready = { .status = worker ? sandbox_status : -ENOMEM };
 	struct message header = { .type = MESSAGE_READY };
-	int err = message_send(requests, &header, &(struct message_part){ &ready, sizeof(ready) }, 1, no_fds, true);
+	int err = message_send(requests, &header, &(struct message_part){ &ready, sizeof(ready) }, 1, no_fds,
+			       true);
 	if (err || ready.status)
 		_exit(1);
 	worker->requests = requests;
