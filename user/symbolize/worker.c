@@ -176,7 +176,7 @@ _Noreturn void worker_main(int requests, int asks, struct crash_note *note, int 
 	struct message header = { .type = MESSAGE_READY };
 	int err = message_send(requests, &header, &(struct message_part){ &ready, sizeof(ready) }, 1, no_fds,
 			       true);
-	if (err || ready.status)
+	if (err || ready.status || !worker)
 		_exit(1);
 	worker->requests = requests;
 	worker->state.note = note;
