@@ -63,6 +63,10 @@ enum event_type {
 	EVENT_SYMBOL = 11,
 	EVENT_TICK = 12,
 	EVENT_LOST = 13,
+	EVENT_ACQUIRE = 14,
+	EVENT_LOCK_RESET = 15,
+	EVENT_TASK = 16,
+	EVENT_PROBE_SITE = 17,
 	EVENT_TYPE_COUNT,
 };
 
@@ -178,9 +182,12 @@ struct event_stack {
 	event_u32 tgid, tid;
 	event_u64 run_token; /* run_count, or switch_count where there is none, at the time */
 	struct event_regs regs;
-	event_u32 flags; /* EVENT_THREAD_HAS_REGS */
+	event_u32 flags; /* EVENT_THREAD_HAS_REGS, EVENT_STACK_MOVING */
 	event_u32 length;
 };
+
+/* In event_stack.flags: the thread runs on, so that its memory can't be asked for more of the stack. */
+#define EVENT_STACK_MOVING (1u << 31)
 
 /* A pass is complete. */
 struct event_scan_end {
@@ -330,6 +337,142 @@ struct event_symbol {
 	event_u64 symbol_bytes;
 };
 
+enum event_acquire_flags {
+	/* Taken (or wanted) for reading. */
+	EVENT_ACQUIRE_SHARED = 1 << 0,
+	/* The reader may pass a waiting writer (glibc rwlock kinds 0 and 1, musl): lockdep's recursive read. */
+	EVENT_ACQUIRE_RECURSIVE_READ = 1 << 1,
+	/* Gives up instead of waiting for ever (trylock, timedlock, clocklock): joins the held set, wants nothing. */
+	EVENT_ACQUIRE_NO_WAIT = 1 << 2,
+	/* A condition variable takes its mutex again. */
+	EVENT_ACQUIRE_AGAIN = 1 << 3,
+	/* More locks were held than the record lists. */
+	EVENT_ACQUIRE_HELD_CUT = 1 << 4,
+};
+
+enum {
+	/* Locks of one thread that the tracer follows; more are counted as EVENT_LOST_HELD. */
+	EVENT_HELD_MAX = 64,
+};
+
+/* A lock that the thread held at the time. */
+struct event_held {
+	event_u64 lock; /* user address */
+	event_u64 acquisition; /* `acquisition` of the record that told of its taking */
+	event_u32 type; /* enum event_lock_kind */
+	event_u32 flags; /* enum event_acquire_flags, of its taking */
+	event_u32 generation;
+	event_u32 reserved;
+};
+
+/* What the probed function works on. */
+enum event_lock_kind {
+	EVENT_LOCK_MUTEX = 1,
+	EVENT_LOCK_RWLOCK = 2,
+	EVENT_LOCK_SPIN = 3,
+	EVENT_LOCK_SEM = 4,
+};
+
+/*
+ * A thread is about to take a lock in a way not seen before: this lock, from this call site, with these
+ * locks held (in these modes, from those sites), by this thread. At most 8 threads are told of for each
+ * such way; repetitions stay in the kernel. Sent before the wait, if there is one. Followed by
+ * `held_count` struct event_held, in the order of their taking, then `stack_bytes` bytes from regs.sp.
+ */
+struct event_acquire {
+	struct event_header header;
+	event_u32 tgid, tid;
+	event_u64 time_ns; /* CLOCK_MONOTONIC */
+	event_u64 thread_start_ns; /* CLOCK_BOOTTIME: tells threads of one tid apart */
+	event_u64 lock; /* user address */
+	event_u64 acquisition; /* names this way of taking it; the same for all its threads, in this process */
+	event_u64 site; /* return address of the call */
+	event_u32 kind; /* enum event_lock_kind */
+	event_u32 flags; /* enum event_acquire_flags */
+	event_u32 generation; /* of the lock: counts its re-initialisations */
+	event_u32 held_count;
+	event_u32 stack_bytes;
+	event_u32 reserved;
+	struct event_regs regs;
+	char comm[EVENT_COMM_BYTES];
+};
+
+/* A lock was initialised or destroyed: what was known of this address is about another lock. */
+struct event_lock_reset {
+	struct event_header header;
+	event_u32 tgid, tid;
+	event_u64 time_ns;
+	event_u64 lock;
+	event_u32 generation; /* the new one */
+	event_u32 reserved;
+};
+
+enum event_task_what {
+	EVENT_TASK_CREATE = 1, /* tid (of tgid) created `other` */
+	EVENT_TASK_EXIT = 2, /* tid ended */
+	EVENT_TASK_JOIN = 3, /* tid is about to join the thread whose pthread_t is `handle` */
+	EVENT_TASK_EXEC = 4, /* tgid runs another program now */
+	EVENT_TASK_FORK = 5, /* tgid created the process `other` */
+};
+
+/* What orders the work of threads: creation and join (never locks or condition variables). */
+struct event_task {
+	struct event_header header;
+	event_u32 tgid, tid;
+	event_u64 time_ns; /* CLOCK_MONOTONIC */
+	event_u32 what; /* enum event_task_what */
+	event_u32 other; /* CREATE: the new tid; FORK: the new tgid */
+	event_u64 handle; /* JOIN: pthread_t; EXIT, CREATE: clear_child_tid of the thread, which lies inside its pthread_t */
+	event_u64 other_start_ns; /* CREATE: start of the new thread, CLOCK_BOOTTIME */
+};
+
+/* The functions that the order tier probes. */
+enum event_lock_function {
+	EVENT_FUNCTION_MUTEX_LOCK = 1,
+	EVENT_FUNCTION_MUTEX_TRYLOCK,
+	EVENT_FUNCTION_MUTEX_TIMEDLOCK, /* and clocklock */
+	EVENT_FUNCTION_MUTEX_UNLOCK, /* only where the owner can't be read back (musl's normal mutex) */
+	EVENT_FUNCTION_MUTEX_INIT,
+	EVENT_FUNCTION_MUTEX_DESTROY,
+	EVENT_FUNCTION_RWLOCK_RDLOCK,
+	EVENT_FUNCTION_RWLOCK_TRYRDLOCK, /* and timedrdlock, clockrdlock */
+	EVENT_FUNCTION_RWLOCK_WRLOCK,
+	EVENT_FUNCTION_RWLOCK_TRYWRLOCK, /* and timedwrlock, clockwrlock */
+	EVENT_FUNCTION_RWLOCK_UNLOCK,
+	EVENT_FUNCTION_RWLOCK_INIT,
+	EVENT_FUNCTION_RWLOCK_DESTROY,
+	EVENT_FUNCTION_SPIN_LOCK,
+	EVENT_FUNCTION_SPIN_TRYLOCK,
+	EVENT_FUNCTION_SPIN_UNLOCK,
+	EVENT_FUNCTION_COND_WAIT, /* and timedwait, clockwait: the mutex is the second argument */
+	EVENT_FUNCTION_THREAD_JOIN,
+	EVENT_FUNCTION_COUNT,
+};
+
+enum event_probe_site_flags {
+	/* The kernel emulates the instruction instead of single-stepping it: a tenth of the cost or less. */
+	EVENT_SITE_EMULATED = 1 << 0,
+};
+
+/*
+ * Where a lock function is best probed: an instruction that every path from its entry passes while the
+ * argument registers are as at the entry. Followed by two NUL-terminated strings: path of the file as mapped,
+ * symbol (with version: "pthread_cond_wait@@GLIBC_2.3.2").
+ */
+struct event_probe_site {
+	struct event_header header;
+	event_u32 tgid;
+	event_u32 function; /* enum event_lock_function */
+	event_u64 mapping_start, mapping_end; /* the executable mapping that holds it, as in /proc/PID/map_files */
+	event_u64 inode;
+	event_u32 device_major, device_minor;
+	event_u64 file_offset; /* of the instruction */
+	event_u32 entry_distance_bytes; /* from the function's first instruction */
+	event_u32 return_address_offset_bytes; /* from the stack pointer at the site */
+	event_u32 flags; /* enum event_probe_site_flags */
+	event_u32 libc_kind; /* enum event_libc_kind of the file that defines it */
+};
+
 /* Time goes on though nothing happened. */
 struct event_tick {
 	struct event_header header;
@@ -346,6 +489,7 @@ enum event_lost_cause {
 	EVENT_LOST_SYMBOLIZER = 5, /* requests lost because the symbolizer died */
 	EVENT_LOST_PROCESS = 6, /* process that vanished, or could not be read, while asked about */
 	EVENT_LOST_MALFORMED = 7, /* records the decoder refused */
+	EVENT_LOST_HELD = 8, /* locks held beyond EVENT_HELD_MAX, not followed */
 	EVENT_LOST_CAUSE_COUNT,
 };
 

@@ -11,6 +11,7 @@ enum tail {
 	TAIL_STRINGS,
 	TAIL_BYTES, /* as many as the record's own length field says */
 	TAIL_FRAMES,
+	TAIL_HELD,
 };
 
 static const struct layout {
@@ -31,6 +32,10 @@ static const struct layout {
 	[EVENT_SYMBOL] = { sizeof(struct event_symbol), TAIL_STRINGS, 2 },
 	[EVENT_TICK] = { sizeof(struct event_tick), TAIL_NONE, 0 },
 	[EVENT_LOST] = { sizeof(struct event_lost), TAIL_NONE, 0 },
+	[EVENT_ACQUIRE] = { sizeof(struct event_acquire), TAIL_HELD, 0 },
+	[EVENT_LOCK_RESET] = { sizeof(struct event_lock_reset), TAIL_NONE, 0 },
+	[EVENT_PROBE_SITE] = { sizeof(struct event_probe_site), TAIL_STRINGS, 2 },
+	[EVENT_TASK] = { sizeof(struct event_task), TAIL_NONE, 0 },
 };
 
 /* Finds `count` NUL-terminated strings in the tail. Returns the bytes they take, 0 when they don't fit. */
@@ -53,6 +58,8 @@ static bool names_are_terminated(const struct event *event)
 	case EVENT_THREAD:
 		return memchr(event->thread->comm, '\0', EVENT_COMM_BYTES) &&
 		       memchr(event->thread->process_comm, '\0', EVENT_COMM_BYTES);
+	case EVENT_ACQUIRE:
+		return memchr(event->acquire->comm, '\0', EVENT_COMM_BYTES);
 	case EVENT_PROCESS:
 		return memchr(event->process->comm, '\0', EVENT_COMM_BYTES);
 	default:
@@ -110,6 +117,16 @@ long event_decode(const void *bytes, size_t available, struct event *ret_event)
 		if (!frames_are_sound(&event))
 			return -EPROTO;
 		break;
+	case TAIL_HELD:
+		event.held = (const void *)tail;
+		if (event.acquire->held_count > EVENT_HELD_MAX ||
+		    event.acquire->held_count * sizeof(*event.held) > tail_bytes)
+			return -EPROTO;
+		event.bytes = tail + event.acquire->held_count * sizeof(*event.held);
+		event.byte_count = event.acquire->stack_bytes;
+		if (event.byte_count > tail_bytes - event.acquire->held_count * sizeof(*event.held))
+			return -EPROTO;
+		break;
 	}
 	if (!names_are_terminated(&event))
 		return -EPROTO;
@@ -142,6 +159,7 @@ const char *event_lost_cause_name(enum event_lost_cause cause)
 		[EVENT_LOST_SYMBOLIZER] = "symbolizer_failed",
 		[EVENT_LOST_PROCESS] = "process_vanished",
 		[EVENT_LOST_MALFORMED] = "malformed_record",
+		[EVENT_LOST_HELD] = "held_locks_not_followed",
 	};
 	return (unsigned)cause < EVENT_LOST_CAUSE_COUNT ? names[cause] : "unknown";
 }

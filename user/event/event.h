@@ -38,10 +38,15 @@ struct event {
 		const struct event_symbol *symbol;
 		const struct event_tick *tick;
 		const struct event_lost *lost;
+		const struct event_acquire *acquire;
+		const struct event_lock_reset *lock_reset;
+		const struct event_task *task;
+		const struct event_probe_site *probe_site;
 	};
 	/* The strings behind the fixed part, in the order of events.h; all NUL-terminated; unused ones "". */
 	const char *text[3];
-	/* The bytes behind the fixed part of MEMORY and STACK; the frames of FRAMES. */
+	const struct event_held *held; /* of ACQUIRE */
+	/* The bytes behind the fixed part of MEMORY and STACK; the frames of FRAMES; the stack of ACQUIRE. */
 	const uint8_t *bytes;
 	size_t byte_count;
 };

@@ -215,11 +215,10 @@ int world_apply(struct world *world, const struct event *event)
 	case EVENT_LOST:
 		take_lost(world, event->lost);
 		return 0;
-	case EVENT_STACK:
-	case EVENT_TYPE_COUNT:
+	default:
+		/* Stacks are the symbolizer's; the other tiers have models of their own. */
 		return 0;
 	}
-	return 0;
 }
 
 static int sink_take(void *context, const struct event_header *record)

@@ -81,6 +81,13 @@ int symbolizer_identify_libc(struct symbolizer *symbolizer, uint32_t tgid, const
 int symbolizer_name_addresses(struct symbolizer *symbolizer, uint32_t tgid, const uint64_t *addresses,
 			      size_t address_count, const struct event_sink *sink);
 
+/*
+ * PROBE_SITE records: for each lock function that the process maps (in its C library, in itself when it is
+ * static, in libraries that bring their own) the cheapest sound instruction to probe, each (file, offset)
+ * once. Functions not found are left out.
+ */
+int symbolizer_find_probe_sites(struct symbolizer *symbolizer, uint32_t tgid, const struct event_sink *sink);
+
 void symbolizer_get_stats(const struct symbolizer *symbolizer, struct symbolizer_stats *ret_stats);
 
 #endif
