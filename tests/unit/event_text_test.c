@@ -92,6 +92,7 @@ START_TEST(mistakes_are_told_with_line_and_column)
 		{ "scan t=1s\nthread pid=1 tid=2 wait=1 op=SLEEP", 2, 27, "no such futex operation" },
 		{ "scan t=1s\nthread pid=1 tid=2 syscall=bogus", 2, 20, "is none" },
 		{ "scan t=1s\nlost cause=weather", 2, 6, "no such cause" },
+		{ "scan t=1s\nthread pid=1 tid=2 slept=2s", 2, 1, "before the clock began" },
 		{ "scan t=1s pass=4", 1, 1, "pass: 1, 2 or 3" },
 		{ "scan t=1s\nmemory pid=1 addr=1 words=1,,2", 2, 21, "a number is expected" },
 	};

@@ -137,6 +137,8 @@ static void compile_thread(struct compiler *c)
 		thread.ran_ns = ran_ns;
 		/* slept= counts from the scan's t=, in each of its passes. */
 		uint64_t scan_ns = c->now_ns - (c->pass ? (c->pass - 1) * PASS_DISTANCE_NS : 0);
+		if (slept_ns > scan_ns || ran_ns > scan_ns - slept_ns)
+			text_fail(c, 1, "it slept before the clock began: t= is too small");
 		thread.arrival_ns = scan_ns - slept_ns - ran_ns;
 		thread.clear_child_tid = text_number(c, "cleartid", 0);
 	}
