@@ -135,7 +135,6 @@ class Watch:
     def __enter__(self):
         self.process = subprocess.Popen([HOLDUP, "watch", "--json"] + self.flags, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.began = time.monotonic()
         # Loading the programs is over by then; what is measured is the watching.
         time.sleep(1.5)
         if self.process.poll() is not None:
@@ -143,8 +142,6 @@ class Watch:
         return self
 
     def __exit__(self, *_):
-        self.cpu_ns = cpu_ns_of(self.process.pid)
-        self.seconds = time.monotonic() - self.began
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(10)
@@ -318,33 +315,37 @@ class Worker:
 def measure_throughput(setting):
     threads = os.cpu_count() or 2
     heading("A program's own work, %d threads on %d CPUs, scanned every second or not" % (threads, threads))
-    alone, watched, ratios, noise, cpu = [], [], [], [], []
-    with Worker(threads) as worker:
-        worker.window(1)
+    alone, watched, ratios, noise = [], [], [], []
+    with Worker(threads) as worker, Watch() as watch:
+        def with_watch():
+            watch.process.send_signal(signal.SIGCONT)
+            rate = worker.window(setting.window_s)
+            watch.process.send_signal(signal.SIGSTOP)
+            return rate
+
+        before_ns = cpu_ns_of(watch.process.pid)
         for pair in range(setting.pairs):
-            def with_watch():
-                with Watch() as watch:
-                    watched.append(worker.window(setting.window_s))
-                cpu.append(100 * watch.cpu_ns / 1e9 / watch.seconds)
-                return watched[-1]
-
-            def without():
-                alone.append(worker.window(setting.window_s))
-                return alone[-1]
-
             # Alternately first, so that a drift of the machine counts for both alike.
             if pair % 2:
-                plain, seen = without(), with_watch()
+                plain = worker.window(setting.window_s)
+                seen = with_watch()
+                again = worker.window(setting.window_s)
             else:
-                seen, plain = with_watch(), without()
+                again = worker.window(setting.window_s)
+                seen = with_watch()
+                plain = worker.window(setting.window_s)
+            alone.append(plain)
+            watched.append(seen)
             ratios.append(100 * (seen / plain - 1))
-            noise.append(100 * (without() / plain - 1))
-            alone.pop()
+            noise.append(100 * (again / plain - 1))
+        cpu_ns = cpu_ns_of(watch.process.pid) - before_ns
+        watch.process.send_signal(signal.SIGCONT)
     figure("rounds a second, alone", alone, "")
     figure("rounds a second, under holdup watch", watched, "")
     figure("change under holdup watch, pair by pair", ratios, "%")
     figure("change between two windows alone (the noise)", noise, "%")
-    figure("holdup watch, CPU (of one; with its start)", cpu, "%")
+    print("  holdup watch itself took %.2f %% of one CPU while it ran" % (
+        100 * cpu_ns / 1e9 / (setting.pairs * setting.window_s)))
 
 
 class Setting:
@@ -356,8 +357,8 @@ class Setting:
         self.scans = 5 if quick else 15
         self.whys = 3 if quick else 11
         self.slow = 1 if quick else 5
-        self.pairs = 3 if quick else 10
-        self.window_s = 3
+        self.pairs = 5 if quick else 25
+        self.window_s = 2
         self.peaks = []
 
 

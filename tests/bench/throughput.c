@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * throughput [THREADS]: a program at work, to see whether being watched costs it anything. Each thread
- * works a little, takes one of four mutexes, works a little more, gives it back; now and then two meet at a
- * mutex and one sleeps in the kernel.
+ * works a little, takes one of many mutexes, works a little more, gives it back. Two seldom meet at a mutex:
+ * where they often do, the rate swings by itself between two levels, and hides what is looked for.
  *
- * For each line on stdin it prints "CLOCK_MONOTONIC-ns rounds futex-sleeps-so-far": rounds of all threads
- * since the start, and the process's voluntary context switches. Ends at the end of stdin.
+ * For each line on stdin it prints "CLOCK_MONOTONIC-ns rounds sleeps": the rounds of all threads since the
+ * start, and how often one of them went to sleep (voluntary context switches). Ends at the end of stdin.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -21,7 +21,7 @@
 
 enum {
 	THREADS_MAX = 64,
-	LOCKS = 4,
+	LOCKS = 256,
 	WORK_OUTSIDE = 400,
 	WORK_INSIDE = 100,
 };
