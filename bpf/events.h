@@ -283,6 +283,11 @@ enum event_frame_flags {
 	EVENT_FRAME_INLINED = 1 << 0,
 	/* The function's name is exact (symbol size or FDE start agree). */
 	EVENT_FRAME_EXACT = 1 << 1,
+	/*
+	 * Nothing told where the caller is (no unwind row, no frame pointer): this frame, or one further in, is
+	 * a plausible return address that was found by searching the stack. No verdict may rest on it.
+	 */
+	EVENT_FRAME_GUESSED = 1 << 2,
 };
 
 enum event_language {

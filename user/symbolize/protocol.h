@@ -97,6 +97,8 @@ struct message_unwind {
 enum message_pc_flags {
 	/* The pc is where the thread is, not a return address: look up the pc itself, not pc - 1. */
 	MESSAGE_PC_EXACT = 1 << 0,
+	/* Only in answers: it was searched for on the stack, or reached by way of one that was. */
+	MESSAGE_PC_GUESSED = 1 << 1,
 };
 
 struct message_pc {

@@ -7,6 +7,7 @@
 
 #include "symbolize/cfi_rule.h"
 #include "symbolize/debug_file.h"
+#include "symbolize/return_scan.h"
 #include "symbolize/stack_memory.h"
 #include "symbolize/unwind_arch.h"
 
@@ -14,9 +15,11 @@ struct walk {
 	struct worker_state *state;
 	struct address_space *space;
 	struct stack_memory memory;
+	struct return_scan scan;
 	struct unwind_regs regs;
 	uint64_t pc;
 	bool is_exact; /* pc is where the thread is, not a return address */
+	bool is_guessed; /* pc was searched for, or reached by way of one that was */
 };
 
 enum step {
@@ -94,11 +97,17 @@ static enum step step_by_rule(struct walk *walk, const struct cfi_rule *rule, ui
 	return STEP_CALLER;
 }
 
+/* A caller that a step would lead to. */
+struct caller {
+	struct unwind_regs regs;
+	uint64_t pc;
+};
+
 /*
  * Code without unwind tables: if it keeps frame pointers, the chain grows towards the stack's start and the
  * return addresses are code. A zero frame pointer marks the outermost frame (System V ABI, 3.4.1).
  */
-static enum step step_by_frame_pointer(struct walk *walk)
+static enum step find_by_frame_pointer(struct walk *walk, struct caller *ret_caller)
 {
 	const struct unwind_arch *arch = unwind_arch();
 	if (!(walk->regs.known >> arch->frame_pointer & 1))
@@ -117,13 +126,55 @@ static enum step step_by_frame_pointer(struct walk *walk)
 		return STEP_OUTERMOST;
 	if (!is_executable(walk->space, pc - 1))
 		return STEP_NO_RULE;
-	walk->regs = (struct unwind_regs){ 0 };
-	walk->regs.values[arch->stack_pointer] = caller_sp;
-	walk->regs.values[arch->frame_pointer] = caller_fp;
-	walk->regs.known = UINT64_C(1) << arch->stack_pointer | UINT64_C(1) << arch->frame_pointer;
-	walk->pc = pc;
-	walk->is_exact = false;
+	struct unwind_regs regs = { .known = UINT64_C(1) << arch->stack_pointer |
+					     UINT64_C(1) << arch->frame_pointer };
+	regs.values[arch->stack_pointer] = caller_sp;
+	regs.values[arch->frame_pointer] = caller_fp;
+	*ret_caller = (struct caller){ regs, pc };
 	return STEP_CALLER;
+}
+
+/* A frame that was searched for: nothing is known but where its caller's stack begins. */
+static bool find_by_search(struct walk *walk, uint64_t limit, struct caller *ret_caller)
+{
+	uint8_t sp = unwind_arch()->stack_pointer;
+	uint64_t slot, pc;
+	if (!(walk->regs.known >> sp & 1) ||
+	    !return_scan_find(&walk->scan, walk->pc, walk->regs.values[sp], limit, &slot, &pc))
+		return false;
+	struct unwind_regs regs = { .known = UINT64_C(1) << sp };
+	regs.values[sp] = slot + sizeof(slot);
+	*ret_caller = (struct caller){ regs, pc };
+	return true;
+}
+
+/*
+ * A compiler's code in a file may keep anything in the frame pointer's register, or leave there what an
+ * outer function put: the chain is believed if the call before its return address can have led here. Else,
+ * and where there is no chain, the return address is searched for, below the frame that the register names.
+ */
+static enum step step_without_rule(struct walk *walk, struct space_mapping *mapping)
+{
+	struct caller caller = { 0 };
+	enum step result = find_by_frame_pointer(walk, &caller);
+	if (address_space_module(walk->state, walk->space, mapping) &&
+	    (result != STEP_CALLER || !return_scan_allows(&walk->scan, caller.pc, walk->pc))) {
+		if (!walk->is_exact && return_scan_is_outermost(&walk->scan, walk->pc))
+			return STEP_OUTERMOST;
+		uint64_t limit = UINT64_MAX;
+		if (result == STEP_CALLER)
+			limit = caller.regs.values[unwind_arch()->stack_pointer];
+		if (find_by_search(walk, limit, &caller)) {
+			walk->is_guessed = true;
+			result = STEP_CALLER;
+		}
+	}
+	if (result == STEP_CALLER) {
+		walk->regs = caller.regs;
+		walk->pc = caller.pc;
+		walk->is_exact = false;
+	}
+	return result;
 }
 
 static enum step step(struct walk *walk)
@@ -139,7 +190,7 @@ static enum step step(struct walk *walk)
 		if (result != STEP_NO_RULE)
 			return result;
 	}
-	return step_by_frame_pointer(walk);
+	return step_without_rule(walk, mapping);
 }
 
 static enum event_frames_end end_of(enum step step, const struct stack_memory *memory)
@@ -162,11 +213,14 @@ enum event_frames_end unwind_stack(struct worker_state *state, struct address_sp
 		.is_exact = true,
 	};
 	stack_memory_init(&walk.memory, &state->ask, sample->regs->sp, sample->bytes, sample->length);
+	return_scan_init(&walk.scan, state, space, &walk.memory);
 	take_registers(sample, &walk.regs);
 	enum step result = STEP_CALLER;
 	size_t count = 0;
 	while (count < max_frames && result == STEP_CALLER) {
-		ret_pcs[count++] = (struct message_pc){ walk.pc, walk.is_exact ? MESSAGE_PC_EXACT : 0, 0 };
+		uint32_t flags =
+			(walk.is_exact ? MESSAGE_PC_EXACT : 0) | (walk.is_guessed ? MESSAGE_PC_GUESSED : 0);
+		ret_pcs[count++] = (struct message_pc){ walk.pc, flags, 0 };
 		result = step(&walk);
 	}
 	enum event_frames_end end =

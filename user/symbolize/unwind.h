@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The unwinder: from registers and a copy of the stack's first bytes to the program counters of all
- * frames. It follows .eh_frame (or .debug_frame), and where code has neither (a JIT's), frame pointers.
+ * frames. It follows .eh_frame (or .debug_frame), and where code has neither (a JIT's), frame pointers. Code
+ * of a file that keeps no frame pointers either (Debian's musl) is left by searching for a return address: that
+ * frame and all beyond it are marked as guessed.
  */
 #ifndef HOLDUP_SYMBOLIZE_UNWIND_H
 #define HOLDUP_SYMBOLIZE_UNWIND_H

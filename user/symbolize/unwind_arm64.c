@@ -21,6 +21,8 @@ const struct unwind_arch *unwind_arch(void)
 		.return_address_offset = 8,
 		.frame_bytes = 16,
 		.code_address_mask = (UINT64_C(1) << 48) - 1,
+		/* A call leaves its return address in x30; where a function keeps it is its own affair. */
+		.code = NULL,
 	};
 	return &arch;
 }

@@ -79,7 +79,7 @@ static int unwind_reply(void *context, size_t index, enum message_type type, str
 	}
 	memcpy(unwound->pcs, pcs, answer.count * sizeof(*unwound->pcs));
 	for (size_t i = 0; i < answer.count; i++)
-		unwound->pcs[i].flags &= MESSAGE_PC_EXACT;
+		unwound->pcs[i].flags &= MESSAGE_PC_EXACT | MESSAGE_PC_GUESSED;
 	/* What the registers say needs no unwinder, so it can't be lied about. */
 	unwound->pcs[0] =
 		(struct message_pc){ batch->request->samples[index].stack->regs.ip, MESSAGE_PC_EXACT, 0 };
@@ -105,10 +105,17 @@ static bool unwind_failed(void *context, size_t index)
 	return true;
 }
 
-/* Adds a program counter to be named, unless it is known or asked for already. */
-static int want(struct batch *batch, struct client_process *process, const struct message_pc *pc)
+/* The name of an address doesn't depend on how it was found. */
+static struct message_pc name_key(const struct message_pc *pc)
 {
-	if (client_process_known(process, pc))
+	return (struct message_pc){ pc->pc, pc->flags & MESSAGE_PC_EXACT, 0 };
+}
+
+/* Adds a program counter to be named, unless it is known or asked for already. */
+static int want(struct batch *batch, struct client_process *process, const struct message_pc *found)
+{
+	const struct message_pc pc = name_key(found);
+	if (client_process_known(process, &pc))
 		return 0;
 	struct name_request *last = batch->names.count ? &batch->names.items[batch->names.count - 1] : NULL;
 	if (!last || last->process != process || last->count >= NAMES_PER_REQUEST) {
@@ -121,9 +128,9 @@ static int want(struct batch *batch, struct client_process *process, const struc
 	struct message_pc *wanted = array_add(&batch->wanted);
 	if (!wanted)
 		return -ENOMEM;
-	*wanted = *pc;
+	*wanted = pc;
 	last->count++;
-	return client_process_remember(process, pc, batch->request->epoch, true, NULL, 0);
+	return client_process_remember(process, &pc, batch->request->epoch, true, NULL, 0);
 }
 
 static struct client_process *naming_process(void *context, size_t index)
@@ -245,9 +252,11 @@ struct frame_list {
 };
 
 static int append_frames(struct unwound *unwound, const struct client_process *process,
-			 const struct message_pc *pc, struct frame_list *frames)
+			 const struct message_pc *found, struct frame_list *frames)
 {
-	const struct known_pc *known = client_process_known(process, pc);
+	const struct message_pc pc = name_key(found);
+	uint16_t guessed = found->flags & MESSAGE_PC_GUESSED ? EVENT_FRAME_GUESSED : 0;
+	const struct known_pc *known = client_process_known(process, &pc);
 	size_t count = known ? known->frame_count : 0;
 	struct frame_value *frame;
 	for (size_t i = 0; i < count; i++) {
@@ -255,12 +264,14 @@ static int append_frames(struct unwound *unwound, const struct client_process *p
 		if (!frame)
 			return -ENOMEM;
 		*frame = known->frames[i];
+		frame->flags |= guessed;
 	}
 	if (!count) {
 		frame = array_add(&frames->values);
 		if (!frame)
 			return -ENOMEM;
-		*frame = bare_frame(process, pc);
+		*frame = bare_frame(process, &pc);
+		frame->flags |= guessed;
 		unwound->has_lost_names = true;
 	}
 	return 0;
