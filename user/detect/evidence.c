@@ -245,6 +245,7 @@ static void fill_stack(struct evidence_builder *builder, const struct thread *th
 			.line = frame->line,
 			.column = frame->column,
 			.inlined = frame->flags & EVENT_FRAME_INLINED,
+			.guessed = frame->flags & EVENT_FRAME_GUESSED,
 			.function = keep(builder, frame->function),
 			.file = keep(builder, frame->file),
 			.module = keep(builder, frame->module),

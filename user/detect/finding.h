@@ -41,6 +41,7 @@ struct finding_frame {
 	uint64_t ip, offset;
 	uint32_t line, column; /* 0: not known */
 	bool inlined;
+	bool guessed; /* found by searching the stack; it need not be true */
 	const char *function; /* "" if not known; then offset counts from the module's start */
 	const char *file; /* "" if not known */
 	const char *module; /* "" for anonymous memory */

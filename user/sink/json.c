@@ -66,6 +66,7 @@ static void add_frame(struct json_writer *json, const struct finding_frame *fram
 	json_put_string_or_null(json, "module", frame->module);
 	json_put_string_or_null(json, "build_id", frame->build_id);
 	json_put_bool(json, "inlined", frame->inlined);
+	json_put_bool(json, "guessed", frame->guessed);
 	json_put_string_or_null(json, "language", frame->language);
 	json_end_object(json);
 }

@@ -131,6 +131,8 @@ static void add_frame(struct text_sink *self, const struct finding_frame *frame,
 	}
 	if (frame->inlined)
 		text_buffer_add(&place, " (inlined)");
+	if (frame->guessed)
+		text_buffer_add(&place, " (guessed)");
 
 	text_buffer_addf(line, "#%-*zu ", digits, index);
 	size_t lead = FRAME_INDENT + line->length;
