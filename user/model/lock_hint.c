@@ -119,6 +119,9 @@ enum lock_hint lock_hint_of_frames(const struct frame *frames, size_t frame_coun
 {
 	bool low_level_lock = false;
 	for (size_t i = 0; i < frame_count && i < MOST_FRAMES; i++) {
+		/* A guessed frame says nothing certain of what the thread does. */
+		if (frames[i].flags & EVENT_FRAME_GUESSED)
+			break;
 		const char *name = bare_name(frames[i].function);
 		/* libc's own static functions have no name once it is stripped; others' are none of ours. */
 		if (!*name && is_libc(frames[i].module))
