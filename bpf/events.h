@@ -492,7 +492,8 @@ enum event_lost_cause {
 	EVENT_LOST_STACK = 3, /* stack not sampled: thread ran, or memory unreadable */
 	EVENT_LOST_UNWIND = 4, /* the unwinder gave up before the outermost frame */
 	EVENT_LOST_SYMBOLIZER = 5, /* requests lost because the symbolizer died */
-	EVENT_LOST_PROCESS = 6, /* process that vanished, or could not be read, while asked about */
+	/* Process that vanished, or could not be read, or whose threads came and went too fast to see all of them. */
+	EVENT_LOST_PROCESS = 6,
 	EVENT_LOST_MALFORMED = 7, /* records the decoder refused */
 	EVENT_LOST_HELD = 8, /* locks held beyond EVENT_HELD_MAX, not followed */
 	EVENT_LOST_CAUSE_COUNT,

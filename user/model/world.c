@@ -122,6 +122,7 @@ static void take_scan_begin(struct world *world, const struct event_scan_begin *
 	world->scheduler_clock_offset_ns = begin->scheduler_clock_offset_ns;
 	world->boottime_offset_ns = begin->boottime_offset_ns;
 	world->backend = begin->backend;
+	world->in_pass = true;
 	if (begin->pass == 1)
 		begin_scan(world);
 }
@@ -154,6 +155,7 @@ static int take_scan_end(struct world *world, const struct event_scan_end *end)
 		world->monotonic_ns = end->monotonic_ns;
 	}
 	world->kernel_ns += end->kernel_ns;
+	world->in_pass = false;
 	array_each(&world->ordered, process)
 		process_sort_windows(*process, end->pass);
 	if (end->pass == 1) {
@@ -173,11 +175,14 @@ static void take_lost(struct world *world, const struct event_lost *lost)
 	if (lost->cause >= EVENT_LOST_CAUSE_COUNT)
 		return;
 	world->lost[lost->cause] += lost->count;
+	struct process *process = hash_table_get(&world->processes, lost->tgid, 0);
+	/* A pass that couldn't see all threads of a process; afterwards it has merely ended, or keeps its names. */
+	if (lost->cause == EVENT_LOST_PROCESS && process && world->in_pass)
+		process->lossy = true;
 	/* These alone can hide a thread or a lock; a lost stack or symbol hides nothing that was judged. */
 	if (lost->cause != EVENT_LOST_RING_FULL && lost->cause != EVENT_LOST_TABLE_FULL &&
 	    lost->cause != EVENT_LOST_MALFORMED)
 		return;
-	struct process *process = hash_table_get(&world->processes, lost->tgid, 0);
 	if (process)
 		process->lossy = true;
 	else

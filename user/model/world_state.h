@@ -13,6 +13,7 @@ struct world {
 	uint32_t backend;
 	uint64_t scan_number;
 	bool scan_is_lossy;
+	bool in_pass; /* between a SCAN_BEGIN and its SCAN_END */
 	uint64_t visited_thread_count, visited_process_count, kernel_ns;
 	uint64_t lost[EVENT_LOST_CAUSE_COUNT];
 	/* What the bounded tables hold now, all processes together. */

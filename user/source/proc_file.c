@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "source/proc_guard.h"
 #include "source/proc_internal.h"
 #include "source/scanner.h"
 
@@ -181,6 +182,7 @@ int proc_lines_open(struct proc_lines *lines, int dir, const char *name, uint64_
 	lines->start = lines->end = 0;
 	lines->left_bytes = limit_bytes;
 	lines->cut = false;
+	lines->guarded = false;
 	return lines->fd < 0 ? proc_error(errno) : 0;
 }
 
@@ -194,9 +196,10 @@ static ssize_t fill(struct proc_lines *lines)
 	}
 	if (room > lines->left_bytes)
 		room = (size_t)lines->left_bytes;
-	ssize_t got = read(lines->fd, lines->buffer + lines->end, room);
+	ssize_t got = lines->guarded ? proc_guarded_read(lines->fd, lines->buffer + lines->end, room, -1, NULL)
+				     : read(lines->fd, lines->buffer + lines->end, room);
 	if (got < 0)
-		return proc_error(errno);
+		return proc_error(lines->guarded ? (int)-got : errno);
 	lines->end += (size_t)got;
 	lines->left_bytes -= (uint64_t)got;
 	return got;

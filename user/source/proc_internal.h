@@ -65,6 +65,7 @@ struct proc_lines {
 	size_t start, end; /* of what is unread in the buffer */
 	uint64_t left_bytes; /* of the limit */
 	bool cut; /* the limit was reached before the end of the file */
+	bool guarded; /* a read may never return: proc_guarded_read() */
 	char buffer[PROC_LINE_BYTES];
 };
 
@@ -95,6 +96,14 @@ int proc_emit_lost(const struct event_sink *sink, enum event_lost_cause cause, u
  * when that one has exited.
  */
 ssize_t proc_read_task_memory(uint32_t tid, uint64_t address, void *buffer, size_t length);
+
+struct pending_read;
+/*
+ * Is the address space that a task lives in locked, so that no reader of its memory or maps would return?
+ * Then *ret_pending is a read that will return when that ends (source/proc_guard.h). One that can't be
+ * opened isn't.
+ */
+bool proc_memory_is_locked(uint32_t tid, struct pending_read **ret_pending);
 
 /* A process that holds an open file. */
 struct proc_holder {

@@ -4,8 +4,17 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "source/proc_guard.h"
 #include "source/proc_internal.h"
 #include "source/source.h"
+
+static int open_memory(uint32_t tid)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%u/mem", tid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? proc_error(errno) : fd;
+}
 
 /*
  * By /proc/TID/mem and not by process_vm_readv(): the latter waits, maybe for ever, for whoever handles the
@@ -14,23 +23,37 @@
  */
 ssize_t proc_read_task_memory(uint32_t tid, uint64_t address, void *buffer, size_t length)
 {
-	char path[32];
-	snprintf(path, sizeof(path), "/proc/%u/mem", tid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open_memory(tid);
 	if (fd < 0)
-		return proc_error(errno);
+		return fd;
 	size_t done = 0;
 	int err = 0;
 	while (done < length && !err) {
-		ssize_t got = pread(fd, (char *)buffer + done, length - done, (off_t)(address + done));
+		/* Addresses beyond the user's half are no offsets. */
+		ssize_t got = address + done > INT64_MAX
+				      ? -EINVAL
+				      : proc_guarded_read(fd, (char *)buffer + done, length - done,
+							  (int64_t)(address + done), NULL);
 		if (got > 0)
 			done += (size_t)got;
 		else
-			/* An exited task has no memory; addresses beyond the user's half are no offsets. */
-			err = !got ? -ESRCH : errno == EIO || errno == EINVAL ? -EFAULT : proc_error(errno);
+			/* An exited task has no memory. */
+			err = !got ? -ESRCH : got == -EIO || got == -EINVAL ? -EFAULT : proc_error((int)-got);
 	}
 	close(fd);
 	return done || !length ? (ssize_t)done : err;
+}
+
+bool proc_memory_is_locked(uint32_t tid, struct pending_read **ret_pending)
+{
+	char byte;
+	int fd = open_memory(tid);
+	if (fd < 0)
+		return false;
+	/* No page is mapped there, but the lock is taken first. */
+	ssize_t got = proc_guarded_read(fd, &byte, 1, 0, ret_pending);
+	close(fd);
+	return got == -ETIMEDOUT;
 }
 
 /* Reads by any other thread of the process: they all have the same memory. */

@@ -84,6 +84,7 @@ int proc_describe_mappings(uint32_t tgid, size_t limit, const struct event_sink 
 	close(dir);
 	if (err)
 		return err;
+	lines.guarded = true;
 	while ((err = proc_lines_next(&lines, &line, &length)) > 0) {
 		struct event_mapping record;
 		char path[PROC_PATH_BYTES];

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/hash_table.h"
+#include "source/proc_guard.h"
 #include "source/proc_internal.h"
 #include "source/procfs.h"
 
@@ -23,10 +24,13 @@ enum {
 	PROCESS_THREADS_MAX = 1 << 18,
 	/* Windows remembered in one pass; later ones may come twice. */
 	WINDOWS_MAX = 1 << 18,
+	/* Listings of one process's threads in a pass, until one brings nothing new. */
+	LISTINGS_MAX = 4,
 };
 
 /* One pass. */
 struct pass {
+	struct procfs_source *source;
 	const struct source_scan *scan;
 	const struct event_sink *sink;
 	/* {tgid, address} of the futex words whose window was read: many waiters share one lock. */
@@ -42,6 +46,8 @@ struct process {
 	bool described; /* pid_ns and compat are known: they are read from the first live thread that is reported */
 	uint32_t pid_ns;
 	bool compat;
+	bool memory_is_known, memory_is_busy; /* whether its address space is locked, once that is known */
+	struct hash_table seen; /* threads looked at in this pass */
 	uint64_t unreadable_count; /* windows */
 	uint64_t malformed_count; /* threads whose files holdup could not make out */
 };
@@ -92,10 +98,19 @@ static bool same_syscall(const struct proc_syscall *a, const struct proc_syscall
 	       !memcmp(a->args, b->args, sizeof(a->args));
 }
 
-static bool is_dead(int dir)
+/*
+ * What may not be read of a thread that is on its way out, for it has let go of its memory already, says nothing
+ * about the others. -EACCES for one that lives, 0 for one that has ended, -ESRCH for one that is gone.
+ */
+static int why_denied(int dir)
 {
 	struct proc_stat stat;
-	return !proc_read_stat(dir, &stat) && proc_thread_state(stat.state) == EVENT_STATE_DEAD;
+	int err = proc_read_stat(dir, &stat);
+	if (err)
+		return err;
+	return stat.kernel_flags & PROC_PF_EXITING || proc_thread_state(stat.state) == EVENT_STATE_DEAD
+		       ? 0
+		       : -EACCES;
 }
 
 /*
@@ -108,18 +123,21 @@ static int read_thread(int dir, enum source_scope scope, struct thread *thread)
 {
 	struct proc_syscall again = { 0 };
 	int err = proc_read_syscall(dir, &thread->syscall);
-	/* Of a thread that has exited the file may not be read even where those of the others may. */
-	if (err == -EACCES && is_dead(dir)) {
+	if (err == -EACCES) {
 		thread->syscall = (struct proc_syscall){ .running = true, .number = -1 };
-		err = 0;
+		err = why_denied(dir);
 	}
 	if (err)
 		return err;
 	if (scope == SOURCE_WAITERS && !is_futex_wait(&thread->syscall))
 		return -EAGAIN;
 	err = proc_read_status(dir, &thread->status);
-	if (!err && !thread->syscall.running)
+	if (!err && !thread->syscall.running) {
+		again = (struct proc_syscall){ .running = true };
 		err = proc_read_syscall(dir, &again);
+		if (err == -EACCES)
+			err = why_denied(dir);
+	}
 	if (!err)
 		err = proc_read_stat(dir, &thread->stat);
 	if (err)
@@ -147,6 +165,8 @@ static int emit_thread(const struct pass *pass, const struct process *process, c
 	};
 	if (thread->stat.kernel_flags & PROC_PF_EXITING)
 		record.flags |= EVENT_THREAD_EXITING;
+	if (process->memory_is_busy)
+		record.flags |= EVENT_THREAD_MEMORY_BUSY;
 	if (process->compat)
 		record.flags |= EVENT_THREAD_COMPAT;
 	if (!process->compat && !thread->syscall.running && thread->syscall.number >= 0) {
@@ -181,9 +201,11 @@ static bool is_alive(const struct process *process)
 }
 
 /* Reads memory into `buffer`; bytes read, 0 when there is none to be read there. */
-static size_t read_words(const struct process *process, uint64_t address, void *buffer, size_t length)
+static size_t read_words(struct process *process, uint64_t address, void *buffer, size_t length)
 {
-	ssize_t got = proc_read_memory(process->tgid, address, buffer, length);
+	ssize_t got = process->memory_is_busy ? -ETIMEDOUT
+					      : proc_read_memory(process->tgid, address, buffer, length);
+	process->memory_is_busy = got == -ETIMEDOUT;
 	return got > 0 && is_alive(process) ? (size_t)got : 0;
 }
 
@@ -248,6 +270,42 @@ static int emit_windows(struct pass *pass, struct process *process, const struct
 	return err;
 }
 
+/*
+ * Finds out, once in a pass, whether the address space is locked. It stays so while a read that was given up
+ * has not returned, so that at most one thread of holdup hangs for each such process.
+ */
+static int look_at_memory(struct pass *pass, struct process *process)
+{
+	struct hash_table *busy = &pass->source->busy;
+	if (process->memory_is_known)
+		return 0;
+	process->memory_is_known = true;
+	struct pending_read *pending = hash_table_get(busy, process->tgid, process->leader.start_ticks);
+	if (pending && !pending_read_is_over(pending)) {
+		process->memory_is_busy = true;
+		return 0;
+	}
+	if (pending)
+		pending_read_release(hash_table_remove(busy, process->tgid, process->leader.start_ticks));
+	pending = NULL;
+	process->memory_is_busy = proc_memory_is_locked(process->tgid, &pending);
+	int err = pending ? hash_table_put(busy, process->tgid, process->leader.start_ticks, pending) : 0;
+	if (err)
+		pending_read_release(pending);
+	return err;
+}
+
+bool procfs_memory_is_busy(const struct procfs_source *source, uint32_t tgid)
+{
+	size_t position = 0;
+	const struct hash_entry *entry;
+	/* There are few. */
+	while ((entry = hash_table_next(&source->busy, &position)))
+		if (entry->key.a == tgid && !pending_read_is_over(entry->value))
+			return true;
+	return false;
+}
+
 /* Emits one thread and its windows. *ret_err gets the sink's error; the return value is /proc's. */
 static int scan_thread(struct pass *pass, struct process *process, uint32_t tid, int *ret_err)
 {
@@ -266,35 +324,89 @@ static int scan_thread(struct pass *pass, struct process *process, uint32_t tid,
 	close(dir);
 	if (err || (process->compat && pass->scan->scope == SOURCE_WAITERS))
 		return err;
-	*ret_err = emit_thread(pass, process, &thread);
+	bool waits = !process->compat && is_futex_wait(&thread.syscall);
+	/* Of the leader always: whether its maps can be read is told by it. */
+	if (waits || tid == process->tgid)
+		*ret_err = look_at_memory(pass, process);
 	if (!*ret_err)
+		*ret_err = emit_thread(pass, process, &thread);
+	if (waits && process->memory_is_busy)
+		process->unreadable_count++;
+	else if (waits && !*ret_err)
 		*ret_err = emit_windows(pass, process, &thread.syscall);
 	return 0;
 }
 
-/* Every thread of a process. Returns an error of the sink. */
-static int scan_threads(struct pass *pass, struct process *process)
+/* How a listing of threads went. */
+struct listing {
+	uint32_t count, fresh_count;
+	bool denied; /* what there is may not be read */
+	bool full;
+};
+
+/* Lists the threads once, and looks at those that no earlier listing brought. */
+static int scan_listing(struct pass *pass, struct process *process, struct listing *ret_listing)
 {
 	struct proc_numbers threads;
-	uint32_t tid, thread_count = 0;
+	uint32_t tid;
 	int err = 0;
-	int proc_err = proc_numbers_open(&threads, process->dir, "task");
-	if (proc_err)
-		return proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, process->tgid, 1);
-	pass->process_count++;
-	while (!err && proc_err != -EACCES && proc_numbers_next(&threads, &tid)) {
-		if (++thread_count > PROCESS_THREADS_MAX) {
-			err = proc_emit_lost(pass->sink, EVENT_LOST_TABLE_FULL, process->tgid, 1);
+	*ret_listing = (struct listing){ 0 };
+	if (proc_numbers_open(&threads, process->dir, "task"))
+		return 0;
+	while (!err && !ret_listing->denied && proc_numbers_next(&threads, &tid)) {
+		ret_listing->count++;
+		if (hash_table_get(&process->seen, tid, 0))
+			continue;
+		if (process->seen.count >= PROCESS_THREADS_MAX) {
+			ret_listing->full = true;
 			break;
 		}
+		err = hash_table_put(&process->seen, tid, 0, process);
+		if (err)
+			break;
+		ret_listing->fresh_count++;
 		pass->thread_count++;
-		proc_err = scan_thread(pass, process, tid, &err);
+		int proc_err = scan_thread(pass, process, tid, &err);
+		ret_listing->denied = proc_err == -EACCES;
 		process->malformed_count +=
 			proc_err && proc_err != -EAGAIN && proc_err != -ESRCH && proc_err != -EACCES;
 	}
 	proc_numbers_close(&threads);
-	if (!err && (proc_err == -EACCES || !is_alive(process)))
-		err = proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, process->tgid, 1);
+	return err;
+}
+
+/* The number of threads that the kernel counts, 0 when the process is gone. */
+static uint32_t count_threads(const struct process *process)
+{
+	struct proc_stat leader;
+	return proc_read_leader_stat(process->dir, process->tgid, &leader) ? 0 : leader.thread_count;
+}
+
+/*
+ * Every thread of a process. A listing may leave out living ones: the kernel goes on behind the thread that
+ * it gave last, and if that one has ended meanwhile, it ends the list there, or counts its way from the start
+ * of a list that became shorter (fs/proc/base.c: next_tid(), first_tid()). So it's listed again, until all that
+ * is listed had been seen before and is as many as there were before the listing: then none was left out.
+ * What never comes to rest is counted as not fully seen. Returns an error of the sink.
+ */
+static int scan_threads(struct pass *pass, struct process *process)
+{
+	struct listing listing = { 0 };
+	bool whole = false;
+	int err = 0;
+	for (int i = 0; !err && !whole && !listing.denied && !listing.full && i < LISTINGS_MAX; i++) {
+		uint32_t count = i ? count_threads(process) : process->leader.thread_count;
+		err = scan_listing(pass, process, &listing);
+		/* One thread that is the only one needs no second look. */
+		whole = !listing.denied && count && listing.count >= count &&
+			(!listing.fresh_count || listing.count == 1);
+	}
+	pass->process_count += process->seen.count > 0;
+	whole = whole && is_alive(process);
+	if (!err)
+		err = proc_emit_lost(pass->sink, EVENT_LOST_TABLE_FULL, process->tgid, listing.full);
+	if (!err)
+		err = proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, process->tgid, !whole && !listing.full);
 	if (!err)
 		err = proc_emit_lost(pass->sink, EVENT_LOST_UNREADABLE, process->tgid,
 				     process->unreadable_count);
@@ -325,7 +437,9 @@ static int scan_process(struct pass *pass, uint32_t tgid, bool wanted)
 	if (err) {
 		err = wanted || err != -ESRCH ? proc_emit_lost(pass->sink, EVENT_LOST_PROCESS, tgid, 1) : 0;
 	} else if (!(process.leader.kernel_flags & PROC_PF_KTHREAD)) {
+		hash_table_init(&process.seen);
 		err = scan_threads(pass, &process);
+		hash_table_release(&process.seen);
 	}
 	if (process.dir >= 0)
 		close(process.dir);
@@ -346,9 +460,25 @@ static int scan_all(struct pass *pass)
 	return err;
 }
 
+/* Lets go of the address spaces that were locked once and are no longer. */
+static void forget_free_memory(struct procfs_source *source)
+{
+	struct hash_table kept;
+	size_t position = 0;
+	const struct hash_entry *entry;
+	hash_table_init(&kept);
+	while ((entry = hash_table_next(&source->busy, &position)))
+		/* What can't be kept is asked about again. */
+		if (pending_read_is_over(entry->value) ||
+		    hash_table_put(&kept, entry->key.a, entry->key.b, entry->value))
+			pending_read_release(entry->value);
+	hash_table_release(&source->busy);
+	source->busy = kept;
+}
+
 static int procfs_scan(struct source *source, const struct source_scan *scan, const struct event_sink *sink)
 {
-	struct pass pass = { .scan = scan, .sink = sink };
+	struct pass pass = { .source = (struct procfs_source *)source, .scan = scan, .sink = sink };
 	struct event_scan_begin begin = {
 		.header.type = EVENT_SCAN_BEGIN,
 		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
@@ -358,6 +488,7 @@ static int procfs_scan(struct source *source, const struct source_scan *scan, co
 	};
 	begin.boottime_offset_ns = clock_ns(CLOCK_BOOTTIME) - clock_ns(CLOCK_MONOTONIC);
 	hash_table_init(&pass.windows);
+	forget_free_memory(pass.source);
 	int err = event_write(sink, &begin, sizeof(begin), NULL, 0, NULL, 0);
 	if (!err && !scan->tgid_count)
 		err = scan_all(&pass);
@@ -379,7 +510,13 @@ static int procfs_scan(struct source *source, const struct source_scan *scan, co
 
 static void procfs_destroy(struct source *source)
 {
-	free(source);
+	struct procfs_source *own = (struct procfs_source *)source;
+	size_t position = 0;
+	const struct hash_entry *entry;
+	while ((entry = hash_table_next(&own->busy, &position)))
+		pending_read_release(entry->value);
+	hash_table_release(&own->busy);
+	free(own);
 }
 
 int source_open_procfs(struct source **ret_source, struct source_error *ret_error)
@@ -403,12 +540,13 @@ int source_open_procfs(struct source **ret_source, struct source_error *ret_erro
 			 "instead");
 		return -EOPNOTSUPP;
 	}
-	struct source *source = calloc(1, sizeof(*source));
+	struct procfs_source *source = calloc(1, sizeof(*source));
 	if (!source) {
 		snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
 		return -ENOMEM;
 	}
-	source->ops = &ops;
-	*ret_source = source;
+	source->base.ops = &ops;
+	hash_table_init(&source->busy);
+	*ret_source = &source->base;
 	return 0;
 }

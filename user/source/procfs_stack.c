@@ -16,8 +16,8 @@ static bool same_place(const struct proc_syscall *a, const struct proc_syscall *
  * switch count goes up whenever a thread stops running. Asleep first, asleep at the end, and no switch in
  * between means that it never ran. Bytes read, -EAGAIN when it ran, or another negative errno.
  */
-static ssize_t read_sleeping_stack(int dir, uint32_t tid, struct event_stack *ret_stack, uint8_t *buffer,
-				   size_t buffer_bytes)
+static ssize_t read_sleeping_stack(const struct procfs_source *source, int dir, uint32_t tid,
+				   struct event_stack *ret_stack, uint8_t *buffer, size_t buffer_bytes)
 {
 	struct proc_status before, after;
 	struct proc_syscall first, last;
@@ -28,6 +28,8 @@ static ssize_t read_sleeping_stack(int dir, uint32_t tid, struct event_stack *re
 		return err;
 	if (first.running || proc_is_compat(dir))
 		return -EAGAIN;
+	if (procfs_memory_is_busy(source, before.tgid))
+		return -ETIMEDOUT;
 	ssize_t length = proc_read_task_memory(tid, first.sp, buffer, buffer_bytes);
 	if (length < 0)
 		return length;
@@ -52,6 +54,7 @@ static ssize_t read_sleeping_stack(int dir, uint32_t tid, struct event_stack *re
 int procfs_sample_stacks(struct source *source, const uint32_t *tids, size_t tid_count,
 			 const struct event_sink *sink)
 {
+	const struct procfs_source *own = (const struct procfs_source *)source;
 	uint64_t lost_count = 0;
 	for (size_t i = 0; i < tid_count; i++) {
 		uint8_t buffer[EVENT_STACK_MAX_BYTES];
@@ -59,7 +62,7 @@ int procfs_sample_stacks(struct source *source, const uint32_t *tids, size_t tid
 		ssize_t length = -ESRCH;
 		int dir = proc_open_dir(tids[i]);
 		if (dir >= 0) {
-			length = read_sleeping_stack(dir, tids[i], &stack, buffer, sizeof(buffer));
+			length = read_sleeping_stack(own, dir, tids[i], &stack, buffer, sizeof(buffer));
 			close(dir);
 		}
 		if (length < 0) {

@@ -75,13 +75,16 @@ int source_open_memory(const struct event_list *list, struct source **ret_source
  */
 /* A PROCESS record. */
 int proc_describe_process(uint32_t tgid, const struct event_sink *sink);
-/* MAPPING records, the first flagged EVENT_MAPPING_FIRST. At most `limit` lines. */
+/*
+ * MAPPING records, the first flagged EVENT_MAPPING_FIRST. At most `limit` lines. -ETIMEDOUT when the address
+ * space is locked.
+ */
 int proc_describe_mappings(uint32_t tgid, size_t limit, const struct event_sink *sink);
 /* A DESCRIPTOR record: what file, socket or pipe an fd is, and its other end where it can be known. */
 int proc_describe_descriptor(uint32_t tgid, int fd, const struct event_sink *sink);
 /*
  * Reads the target's memory, never waiting for a fault handler of its own. Returns bytes read (maybe fewer) or
- * a negative errno.
+ * a negative errno; -ETIMEDOUT when the address space is locked.
  */
 ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length);
 /*
