@@ -22,7 +22,8 @@ void judge_lower(struct judgement *judgement, enum certainty certainty, const ch
 		judgement->reasons[judgement->reason_count++] = reason;
 }
 
-void judge_timeout(const struct detect_context *context, const struct graph_node *node, struct judgement *judgement)
+void judge_timeout(const struct detect_context *context, const struct graph_node *node,
+		   struct judgement *judgement)
 {
 	if (!node->wait.is_timed)
 		return;
@@ -50,12 +51,8 @@ bool judge_can_be_handed_over(const struct graph_lock *lock)
 void judge_age_of_hand_over(const struct detect_context *context, const struct thread *thread,
 			    struct judgement *judgement)
 {
-	if (thread_asleep_ns(context->world, thread) >= HAND_OVER_MIN_NS)
-		return;
-	if (thread->sleep_began_earlier)
-		judge_lower(judgement, CERTAINTY_PROBABLE,
-			    "how long the threads have waited is not known, and another one might unlock");
-	else
+	/* An age that isn't known (/proc) counts as what was seen of it. */
+	if (thread_asleep_ns(context->world, thread) < HAND_OVER_MIN_NS)
 		judgement->silent = true;
 }
 

@@ -23,12 +23,13 @@ struct judgement {
 void judge_lower(struct judgement *judgement, enum certainty certainty, const char *reason);
 
 /* A wait with a timeout ends by itself: silent until it has lasted long, never certain. */
-void judge_timeout(const struct detect_context *context, const struct graph_node *node, struct judgement *judgement);
+void judge_timeout(const struct detect_context *context, const struct graph_node *node,
+		   struct judgement *judgement);
 /* Only words of pass 2 are evidence. */
 void judge_words(const struct graph_node *node, const struct graph_lock *lock, struct judgement *judgement);
 /* True for locks that a thread which doesn't own them can unlock without an error. */
 bool judge_can_be_handed_over(const struct graph_lock *lock);
-/* A lock that others may unlock is believed to be stuck only after a while. */
+/* A lock that others may unlock is believed to be stuck only when its waiter was seen to wait for a while. */
 void judge_age_of_hand_over(const struct detect_context *context, const struct thread *thread,
 			    struct judgement *judgement);
 /* Copies certainty and reasons. */
