@@ -192,7 +192,7 @@ static const char *syscall_name(struct evidence_builder *builder, const struct e
 static const char *why_incomplete(const struct thread *thread)
 {
 	if (!thread->has_frames)
-		return thread->sleep_began_ns ? "no stack was sampled" : "it runs";
+		return thread_has_stack(thread) ? "no stack was sampled" : "it runs";
 	switch (thread->frames_end) {
 	case EVENT_FRAMES_COMPLETE:
 		return "";

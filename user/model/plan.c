@@ -146,7 +146,7 @@ static bool may_be_stalled(const struct wait_graph *graph, const struct process 
 
 static int want_stack(const struct thread *thread, id_array *tids)
 {
-	if (thread->has_frames || !thread->sleep_began_ns)
+	if (thread->has_frames || !thread_has_stack(thread))
 		return 0;
 	return add_id(tids, thread->record.tid);
 }

@@ -35,6 +35,12 @@ static bool is_asleep(const struct event_thread *record)
 	}
 }
 
+static bool is_stopped(const struct event_thread *record)
+{
+	return (record->state == EVENT_STATE_STOPPED || record->state == EVENT_STATE_TRACED) &&
+	       !(record->flags & EVENT_THREAD_COMPAT);
+}
+
 static struct sight sight_of(const struct event_thread *record)
 {
 	struct sight sight = {
@@ -146,7 +152,8 @@ static void date_sleep(struct world *world, struct thread *thread, const struct 
 		       bool seen_by_last_scan)
 {
 	uint64_t restarted_ns = 0;
-	if (thread->sleep_began_ns && seen_by_last_scan && is_timed_wait_on_the_same_word(&thread->record, record))
+	if (thread->sleep_began_ns && seen_by_last_scan &&
+	    is_timed_wait_on_the_same_word(&thread->record, record))
 		restarted_ns = thread->sleep_began_ns;
 	thread->sleep_began_ns = 0;
 	thread->sleep_began_earlier = false;
@@ -158,7 +165,8 @@ static void date_sleep(struct world *world, struct thread *thread, const struct 
 		thread->first_asleep_token = token;
 	}
 	if (record->flags & EVENT_THREAD_HAS_ARRIVAL) {
-		uint64_t began = record->arrival_ns + record->ran_ns + (uint64_t)world->scheduler_clock_offset_ns;
+		uint64_t began =
+			record->arrival_ns + record->ran_ns + (uint64_t)world->scheduler_clock_offset_ns;
 		thread->sleep_began_ns = began < world->monotonic_ns ? began : world->monotonic_ns;
 	} else {
 		thread->sleep_began_ns = thread->first_asleep_ns;
@@ -168,7 +176,8 @@ static void date_sleep(struct world *world, struct thread *thread, const struct 
 		thread->sleep_began_ns = restarted_ns;
 }
 
-static int index_tid_word(struct world *world, struct thread *thread, uint64_t old, const struct event_thread *record)
+static int index_tid_word(struct world *world, struct thread *thread, uint64_t old,
+			  const struct event_thread *record)
 {
 	if (record->clear_child_tid == old || !(record->flags & EVENT_THREAD_HAS_CLEAR_TID))
 		return 0;
@@ -210,7 +219,7 @@ int thread_take(struct world *world, const struct event *event)
 	date_sleep(world, thread, record, seen_by_last_scan);
 	int err = index_tid_word(world, thread, is_new ? 0 : thread->record.clear_child_tid, record);
 	thread->record = *record;
-	if (thread->has_frames && (!sight->asleep || thread->frames_token != sight->token))
+	if (thread->has_frames && (!thread_has_stack(thread) || thread->frames_token != sight->token))
 		thread_drop_frames(world, thread);
 	update_process(world, thread->process, record);
 	return err;
@@ -220,11 +229,12 @@ int thread_take_frames(struct world *world, const struct event *event)
 {
 	const struct event_frames *record = event->frames;
 	struct thread *thread = hash_table_get(&world->threads, record->tid, 0);
-	if (!thread || thread->process->tgid != record->tgid || run_token(&thread->record) != record->run_token)
+	if (!thread || thread->process->tgid != record->tgid ||
+	    run_token(&thread->record) != record->run_token)
 		return 0;
 	thread_drop_frames(world, thread);
 	size_t want = record->count < world->limits.frames_per_thread ? record->count
-								       : world->limits.frames_per_thread;
+								      : world->limits.frames_per_thread;
 	if (world->frame_count + want > world->limits.frame_count) {
 		world->lost[EVENT_LOST_TABLE_FULL]++;
 		want = 0;
@@ -281,8 +291,9 @@ const struct thread *world_thread_by_tid_word(const struct world *world, const s
 bool thread_is_stable(const struct thread *thread)
 {
 	const struct sight *first = &thread->sights[0], *last = &thread->sights[WORLD_PASS_COUNT - 1];
-	return first->asleep && last->asleep && first->token == last->token && first->syscall == last->syscall &&
-	       first->wait_address && first->wait_address == last->wait_address;
+	return first->asleep && last->asleep && first->token == last->token &&
+	       first->syscall == last->syscall && first->wait_address &&
+	       first->wait_address == last->wait_address;
 }
 
 bool thread_is_still(const struct thread *thread)
@@ -297,6 +308,11 @@ bool thread_is_still(const struct thread *thread)
 	}
 	return first != last && first->asleep && last->asleep && first->token == last->token &&
 	       first->syscall == last->syscall && thread_is_alive(thread);
+}
+
+bool thread_has_stack(const struct thread *thread)
+{
+	return is_asleep(&thread->record) || is_stopped(&thread->record);
 }
 
 bool thread_is_alive(const struct thread *thread)
@@ -324,7 +340,8 @@ void thread_watch_owner(struct world *world, struct thread *thread)
 	struct futex_call call = futex_call_decode(thread->record.syscall, thread->record.args);
 	uint32_t word, owner;
 	if ((call.kind != FUTEX_CALL_WAIT && call.kind != FUTEX_CALL_WAIT_BITSET) ||
-	    !process_word_in_pass(thread->process, call.address, 2, &word) || word != LOW_LEVEL_LOCK_CONTENDED ||
+	    !process_word_in_pass(thread->process, call.address, 2, &word) ||
+	    word != LOW_LEVEL_LOCK_CONTENDED ||
 	    !process_word_in_pass(thread->process, call.address + MUTEX_OWNER_OFFSET, 2, &owner))
 		return;
 	const struct thread *holder = world_thread_by_ns(world, thread->process, owner, false);

@@ -212,6 +212,8 @@ const struct symbol *world_symbol(const struct world *world, uint32_t tgid, uint
 bool thread_is_stable(const struct thread *thread);
 /* Same token in the first and the last pass that saw it, asleep in both: also for other system calls. */
 bool thread_is_still(const struct thread *thread);
+/* Its registers and stack hold still: asleep in a system call, or stopped, wherever that was. */
+bool thread_has_stack(const struct thread *thread);
 /* Not gone by the last pass, not a zombie, not on its way out. */
 bool thread_is_alive(const struct thread *thread);
 /* How long it has slept, 0 when it runs. */
