@@ -169,11 +169,11 @@ static __always_inline bool is_futex_wait(__s64 number, __u64 op)
  * CLOCK_MONOTONIC minus the scheduler's clock is at most (now - when this thread last got its CPU), and
  * only microseconds less just after a switch; the smallest bound seen is kept.
  */
-static __always_inline void look_at_self(void)
+static __always_inline void look_at_self(__u64 visit)
 {
 	struct task_struct *self = bpf_get_current_task_btf();
 
-	if (!counters.threads_visited)
+	if (!visit)
 		self_level = BPF_CORE_READ(self, thread_pid, level);
 	if (!bpf_core_field_exists(self->sched_info.last_arrival) ||
 	    counters.self_arrival_ns == self->sched_info.last_arrival)
@@ -438,23 +438,32 @@ static __always_inline int snapshot_stack(struct seq_file *seq, struct task_stru
 	return 0;
 }
 
+/* Totals are of what was looked at: what the filters left out is none of it. */
+static __always_inline void count_visit(const struct task_struct *task)
+{
+	counters.threads_visited++;
+	if (task->pid == task->tgid)
+		counters.processes_visited++;
+}
+
 SEC("iter.s/task")
 int snapshot(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 
-	look_at_self();
+	look_at_self(ctx->meta->seq_num);
 	if (!task || task->flags & PF_KTHREAD)
 		return 0;
-	counters.threads_visited++;
-	if (task->pid == task->tgid)
-		counters.processes_visited++;
 
 	__u32 state = state_letter(task);
 	bool waits = waits_on_futex(task, state);
+	bool skipped = settings.mode == SNAPSHOT_WAITERS && !waits;
 
-	if (settings.mode == SNAPSHOT_WAITERS && !waits)
+	/* Who it is matters to those that are told of, and to the filters. */
+	if (skipped && !settings.tgid && !settings.filter) {
+		count_visit(task);
 		return 0;
+	}
 
 	struct identity id;
 
@@ -465,6 +474,9 @@ int snapshot(struct bpf_iter__task *ctx)
 	if (settings.filter && !is_chosen(settings.mode == SNAPSHOT_STACKS ? id.tid : id.tgid))
 		return 0;
 	if (!settings.tgid && id.tgid == settings.self_tgid)
+		return 0;
+	count_visit(task);
+	if (skipped)
 		return 0;
 	if (settings.mode == SNAPSHOT_STACKS)
 		return snapshot_stack(ctx->meta->seq, task, &id, state);
