@@ -18,6 +18,10 @@
 /* Lines of /proc/PID/maps read of one process. */
 #define MAPPING_LIMIT 65536
 
+struct unmapped {
+	uint32_t tgid, tid;
+};
+
 struct engine {
 	struct source *source;
 	struct engine_options options;
@@ -25,11 +29,56 @@ struct engine {
 	struct symbolizer *symbolizer; /* NULL: no symbols wanted, or it could not be started */
 	struct event_list samples; /* STACK records not unwound yet */
 	id_array described_tgids; /* what the symbolizer knows the mappings of */
-	id_array unmapped_tids; /* threads whose stack led out of the mappings known */
+	/* Threads whose stack led out of the mappings known: unwound anew, or counted as lost. */
+	ARRAY(struct unmapped) unmapped;
 	int symbolizer_error; /* why it could not be started */
 };
 
+static int take_record(void *context, const struct event_header *record);
 static int unwind_samples(struct engine *engine);
+
+static struct event_sink engine_sink(struct engine *engine)
+{
+	return (struct event_sink){ .take = take_record, .context = engine };
+}
+
+static int emit_lost(struct engine *engine, enum event_lost_cause cause, uint32_t tgid)
+{
+	struct event_lost lost = { .header.type = EVENT_LOST, .cause = cause, .tgid = tgid, .count = 1 };
+	struct event_sink sink = engine_sink(engine);
+	return event_write(&sink, &lost, sizeof(lost), NULL, 0, NULL, 0);
+}
+
+/* A stack that ends before its outermost frame is a loss. What the symbolizer's failure cost is counted by it. */
+static int take_end(struct engine *engine, const struct event_frames *frames)
+{
+	switch (frames->end) {
+	case EVENT_FRAMES_STACK_END:
+	case EVENT_FRAMES_BAD_MEMORY:
+	case EVENT_FRAMES_TOO_DEEP:
+		return emit_lost(engine, EVENT_LOST_UNWIND, frames->tgid);
+	case EVENT_FRAMES_NO_UNWIND_INFO:
+		break;
+	default:
+		return 0;
+	}
+	struct unmapped *unmapped = array_add(&engine->unmapped);
+	if (!unmapped)
+		return -ENOMEM;
+	*unmapped = (struct unmapped){ .tgid = frames->tgid, .tid = frames->tid };
+	return 0;
+}
+
+/* Those that were not, or in vain, tried again. */
+static int count_unmapped(struct engine *engine)
+{
+	int err = 0;
+	array_each(&engine->unmapped, unmapped)
+		if (!err)
+			err = emit_lost(engine, EVENT_LOST_UNWIND, unmapped->tgid);
+	array_clear(&engine->unmapped);
+	return err;
+}
 
 /* Every record of every source passes here, once. */
 static int take_record(void *context, const struct event_header *record)
@@ -50,12 +99,8 @@ static int take_record(void *context, const struct event_header *record)
 		return 0; /* the model has counted it */
 	if (event.type == EVENT_MAPPING && engine->symbolizer)
 		return symbolizer_add_mapping(engine->symbolizer, &event);
-	if (event.type == EVENT_FRAMES && event.frames->end == EVENT_FRAMES_NO_UNWIND_INFO) {
-		uint32_t *tid = array_add(&engine->unmapped_tids);
-		if (!tid)
-			return -ENOMEM;
-		*tid = event.frames->tid;
-	}
+	if (event.type == EVENT_FRAMES)
+		return take_end(engine, event.frames);
 	if (event.type == EVENT_STACK) {
 		err = event_list_add(&engine->samples, record);
 		if (!err && engine->samples.record_count >= SAMPLES_PER_BATCH)
@@ -64,18 +109,13 @@ static int take_record(void *context, const struct event_header *record)
 	return err;
 }
 
-static struct event_sink engine_sink(struct engine *engine)
-{
-	return (struct event_sink){ .take = take_record, .context = engine };
-}
-
 /* Without a symbolizer a stack is the one address that the registers give. */
 static int emit_address_only(struct engine *engine, const struct event_stack *stack)
 {
 	struct frame_value frame = { .ip = stack->regs.ip };
 	struct event_sink sink = engine_sink(engine);
-	return event_write_frames(&sink, stack->tgid, stack->tid, stack->run_token, EVENT_FRAMES_NO_SYMBOLIZER,
-				  &frame, 1);
+	return event_write_frames(&sink, stack->tgid, stack->tid, stack->run_token,
+				  EVENT_FRAMES_NO_SYMBOLIZER, &frame, 1);
 }
 
 static int unwind_samples(struct engine *engine)
@@ -84,7 +124,8 @@ static int unwind_samples(struct engine *engine)
 	struct event samples[SAMPLES_PER_BATCH];
 	size_t count = 0;
 	for (size_t at = 0; at < engine->samples.byte_count && count < most;) {
-		const struct event_header *record = (const void *)((const uint8_t *)engine->samples.words + at);
+		const struct event_header *record =
+			(const void *)((const uint8_t *)engine->samples.words + at);
 		at += record->size;
 		if (event_decode(record, record->size, &samples[count]) > 0)
 			count++;
@@ -99,13 +140,14 @@ static int unwind_samples(struct engine *engine)
 	return err;
 }
 
-static int host_open_mapping(void *context, uint32_t tgid, const struct event_mapping *mapping, const char *path)
+static int host_open_mapping(void *context, uint32_t tgid, const struct event_mapping *mapping,
+			     const char *path)
 {
 	return proc_open_mapping(tgid, mapping, path);
 }
 
-static int host_open_debug_file(void *context, uint32_t tgid, const char *module_path, const uint8_t *build_id,
-				size_t build_id_bytes, const char *debuglink)
+static int host_open_debug_file(void *context, uint32_t tgid, const char *module_path,
+				const uint8_t *build_id, size_t build_id_bytes, const char *debuglink)
 {
 	return proc_open_debug_file(tgid, module_path, build_id, build_id_bytes, debuglink);
 }
@@ -158,7 +200,7 @@ struct engine *engine_close(struct engine *engine)
 	source_free(engine->source);
 	event_list_release(&engine->samples);
 	array_release(&engine->described_tgids);
-	array_release(&engine->unmapped_tids);
+	array_release(&engine->unmapped);
 	free(engine);
 	return NULL;
 }
@@ -181,19 +223,20 @@ static int run_pass(struct engine *engine, uint32_t pass, enum source_scope scop
 	return source_scan(engine->source, &scan, &sink);
 }
 
-/* A process that vanished, or that may not be read, between the scan and the question is counted. */
+/* A process that vanished, or that can't be read, between the scan and the question is counted. */
 static int count_vanished(struct engine *engine, uint32_t tgid, int err)
 {
-	if (err != -ESRCH && err != -ENOENT && err != -EACCES && err != -EPERM)
+	switch (err) {
+	case -ESRCH:
+	case -ENOENT:
+	case -EACCES:
+	case -EPERM:
+	case -ETIMEDOUT:
+	case -EAGAIN:
+		return emit_lost(engine, EVENT_LOST_PROCESS, tgid);
+	default:
 		return err;
-	struct event_lost lost = {
-		.header.type = EVENT_LOST,
-		.cause = EVENT_LOST_PROCESS,
-		.tgid = tgid,
-		.count = 1,
-	};
-	struct event_sink sink = engine_sink(engine);
-	return event_write(&sink, &lost, sizeof(lost), NULL, 0, NULL, 0);
+	}
 }
 
 /* Whoever reads /proc/PID/maps of a process whose address space is locked waits for the lock, as ps does. */
@@ -243,8 +286,8 @@ static int name_locks(struct engine *engine, const struct wants *wants)
 				   wants->symbols.items[i + 1].tgid != wants->symbols.items[i].tgid;
 		if (!last_of_run)
 			continue;
-		err = symbolizer_name_addresses(engine->symbolizer, wants->symbols.items[i].tgid, addresses.items,
-						addresses.count, &sink);
+		err = symbolizer_name_addresses(engine->symbolizer, wants->symbols.items[i].tgid,
+						addresses.items, addresses.count, &sink);
 		array_clear(&addresses);
 	}
 	array_release(&addresses);
@@ -265,28 +308,31 @@ static int sample_stacks(struct engine *engine, const id_array *tids)
 static int retry_unmapped(struct engine *engine)
 {
 	id_array tids = { 0 };
-	/* Take the list over: the second try may fill a new one, which is then not tried again. */
-	tids.items = engine->unmapped_tids.items;
-	tids.count = engine->unmapped_tids.count;
-	tids.capacity = engine->unmapped_tids.capacity;
-	memset(&engine->unmapped_tids, 0, sizeof(engine->unmapped_tids));
-
 	struct event_sink sink = engine_sink(engine);
 	uint32_t last_tgid = 0;
 	int err = 0;
-	array_each(&tids, tid) {
-		const struct thread *thread = world_thread(engine->world, *tid);
-		if (err || !thread || thread->process->tgid == last_tgid)
-			continue;
-		last_tgid = thread->process->tgid;
-		err = proc_describe_mappings(last_tgid, MAPPING_LIMIT, &sink);
-		if (err)
-			err = count_vanished(engine, last_tgid, err);
+	array_each(&engine->unmapped, unmapped) {
+		uint32_t *tid = array_add(&tids);
+		if (!tid) {
+			err = -ENOMEM;
+			break;
+		}
+		*tid = unmapped->tid;
 	}
+	for (size_t i = 0; !err && i < engine->unmapped.count; i++) {
+		uint32_t tgid = engine->unmapped.items[i].tgid;
+		if (tgid == last_tgid)
+			continue;
+		last_tgid = tgid;
+		err = proc_describe_mappings(tgid, MAPPING_LIMIT, &sink);
+		if (err)
+			err = count_vanished(engine, tgid, err);
+	}
+	/* The second try fills the list anew; it isn't followed by a third. */
+	array_clear(&engine->unmapped);
 	if (!err && tids.count)
 		err = sample_stacks(engine, &tids);
 	array_release(&tids);
-	array_clear(&engine->unmapped_tids);
 	return err;
 }
 
@@ -306,9 +352,10 @@ static int answer_wants(struct engine *engine, const struct want_options *option
 	}
 	if (!err && wants.stack_tids.count)
 		err = sample_stacks(engine, &wants.stack_tids);
-	if (!err && engine->symbolizer && engine->unmapped_tids.count && first_round && !mappings_are_fresh)
+	if (!err && engine->symbolizer && engine->unmapped.count && first_round && !mappings_are_fresh)
 		err = retry_unmapped(engine);
-	array_clear(&engine->unmapped_tids);
+	if (!err)
+		err = count_unmapped(engine);
 	struct event_sink sink = engine_sink(engine);
 	array_each(&wants.descriptors, want) {
 		if (err)
@@ -360,7 +407,8 @@ static void fill_totals(const struct engine *engine, uint64_t start_ns, struct e
 	size_t position = 0;
 	for (const struct process *process; (process = world_next_process(engine->world, &position));)
 		array_each(&process->threads, thread)
-			totals->waiter_count += (*thread)->sights[0].asleep && (*thread)->sights[0].wait_address;
+			totals->waiter_count +=
+				(*thread)->sights[0].asleep && (*thread)->sights[0].wait_address;
 	memcpy(totals->lost, world_lost(engine->world), sizeof(totals->lost));
 	totals->scan_ns = world_kernel_ns(engine->world);
 	totals->wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
@@ -455,7 +503,9 @@ static int explain(struct engine *engine, uint32_t tgid, struct diagnosis *diagn
 	array_release(&tgids);
 	if (!err)
 		err = answer_all_wants(engine, tgid);
-	struct detect_options options = { .min_wait_ns = engine->options.min_wait_ns, .tgid = tgid, .show_idle = true };
+	struct detect_options options = { .min_wait_ns = engine->options.min_wait_ns,
+					  .tgid = tgid,
+					  .show_idle = true };
 	if (!err)
 		err = detect_all(engine->world, &options, &diagnosis->findings);
 	struct process_report *report = NULL;
@@ -505,7 +555,8 @@ static int scan_machine(struct engine *engine, const uint32_t *tgids, size_t tgi
 	return err ? err : detect_all(engine->world, &options, &diagnosis->findings);
 }
 
-int engine_scan(struct engine *engine, const uint32_t *tgids, size_t tgid_count, struct diagnosis *ret_diagnosis)
+int engine_scan(struct engine *engine, const uint32_t *tgids, size_t tgid_count,
+		struct diagnosis *ret_diagnosis)
 {
 	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
 	struct diagnosis diagnosis = { 0 };
