@@ -16,8 +16,9 @@ static int compare_rows(const void *a, const void *b)
 	const struct row *left = a, *right = b;
 	if (left->rank != right->rank)
 		return left->rank < right->rank ? -1 : 1;
-	return left->thread->record.tid < right->thread->record.tid ? -1
-								      : left->thread->record.tid > right->thread->record.tid;
+	return left->thread->record.tid < right->thread->record.tid
+		       ? -1
+		       : left->thread->record.tid > right->thread->record.tid;
 }
 
 /* The order in which findings name the threads. */
@@ -34,7 +35,8 @@ static int rank_by_findings(const struct finding_list *findings, struct hash_tab
 	return 0;
 }
 
-static uint64_t rank_of(const struct wait_graph *graph, const struct hash_table *ranks, const struct thread *thread)
+static uint64_t rank_of(const struct wait_graph *graph, const struct hash_table *ranks,
+			const struct thread *thread)
 {
 	uint64_t named = (uintptr_t)hash_table_get(ranks, thread->record.tid, 0);
 	if (named)
@@ -43,7 +45,53 @@ static uint64_t rank_of(const struct wait_graph *graph, const struct hash_table 
 	bool waits = node >= 0 && graph->nodes.items[node].lock >= 0;
 	if (!waits)
 		return UINT64_MAX;
-	return lock_type_has_holder(graph->nodes.items[node].wait.lock.type) ? UINT64_MAX - 2 : UINT64_MAX - 1;
+	return lock_type_has_holder(graph->nodes.items[node].wait.lock.type) ? UINT64_MAX - 2
+									     : UINT64_MAX - 1;
+}
+
+/* Did the source find the address space locked, so that it could not read the locks of these threads? */
+static bool memory_is_busy(const struct process *process)
+{
+	array_each(&process->threads, slot)
+		if ((*slot)->record.flags & EVENT_THREAD_MEMORY_BUSY)
+			return true;
+	return false;
+}
+
+/*
+ * Who holds or wants the lock of the address space sleeps uninterruptibly: in a call that changes mappings, or
+ * (no call then) in a page fault. The kernel does not tell which of them has it; it may also be an onlooker.
+ */
+static const char *blocked_text(const struct process *process, struct evidence *evidence)
+{
+	enum { LISTED_MAX = 8 };
+	const char *text = "";
+	size_t count = 0;
+	array_each(&process->threads, slot) {
+		const struct event_thread *record = &(*slot)->record;
+		if (record->state != EVENT_STATE_BLOCKED || ++count > LISTED_MAX)
+			continue;
+		const char *call = "a page fault";
+		array_each(&evidence->threads, thread)
+			if (thread->tid == record->tid && *thread->syscall)
+				call = thread->syscall;
+		text = evidence_keepf(evidence, "%s%s%s (%u) in %s", text, *text ? ", " : "", record->comm,
+				      record->tid, call);
+	}
+	if (!count)
+		return "no thread of the process is blocked in the kernel, so another process holds it";
+	if (count > LISTED_MAX)
+		text = evidence_keepf(evidence, "%s and %zu others", text, count - LISTED_MAX);
+	return evidence_keepf(evidence, "blocked in the kernel: %s", text);
+}
+
+static void note_busy_memory(const struct process *process, struct evidence *evidence)
+{
+	evidence_note(evidence,
+		      "the address space is locked, and who reads it would hang, as ps does (%s): lock "
+		      "words, stacks and mappings could not be read, and whether this is a deadlock stays "
+		      "open",
+		      blocked_text(process, evidence));
 }
 
 static const char *verdict_of(const struct wait_graph *graph, const struct process *process,
@@ -65,11 +113,21 @@ static const char *verdict_of(const struct wait_graph *graph, const struct proce
 		array_each(&findings->items, finding)
 			if ((*finding)->evidence.process.pid == process->tgid)
 				return evidence_keep(evidence, (*finding)->summary);
+	if (memory_is_busy(process))
+		return evidence_keepf(
+			evidence,
+			"undecided: the address space is locked, so that the locks of %zu waiting "
+			"thread%s could not be read",
+			lock_waiter_count + event_waiter_count,
+			lock_waiter_count + event_waiter_count == 1 ? "" : "s");
 	if (!lock_waiter_count)
-		return evidence_keepf(evidence, "no deadlock: none of %zu thread%s waits for a lock, %zu for an event",
+		return evidence_keepf(evidence,
+				      "no deadlock: none of %zu thread%s waits for a lock, %zu for an event",
 				      thread_count, thread_count == 1 ? "" : "s", event_waiter_count);
-	return evidence_keepf(evidence, "no deadlock: %zu of %zu threads wait for locks, %zu of them did not move "
-					"during the scan", lock_waiter_count, thread_count, stable_count);
+	return evidence_keepf(evidence,
+			      "no deadlock: %zu of %zu threads wait for locks, %zu of them did not move "
+			      "during the scan",
+			      lock_waiter_count, thread_count, stable_count);
 }
 
 static int fill_report(const struct wait_graph *graph, const struct process *process,
@@ -98,15 +156,19 @@ static int fill_report(const struct wait_graph *graph, const struct process *pro
 	if (findings)
 		array_each(&findings->items, finding)
 			array_each(&(*finding)->cycle, step) {
-				int index = (int)(uintptr_t)hash_table_get(&builder.threads, step->tid, 0) - 1;
+				int index =
+					(int)(uintptr_t)hash_table_get(&builder.threads, step->tid, 0) - 1;
 				if (index >= 0)
 					report->evidence.threads.items[index].in_cycle = true;
 			}
 	report->verdict = verdict_of(graph, process, findings, &report->evidence);
 	report->time_realtime_ns = world_realtime_ns(graph->world);
+	if (memory_is_busy(process))
+		note_busy_memory(process, &report->evidence);
 	if (!process_is_complete(graph->world, process))
-		evidence_note(&report->evidence, "not every thread could be seen: some records were lost, or threads "
-						 "came and went during the scan");
+		evidence_note(&report->evidence,
+			      "not every thread could be seen: some records were lost, or threads "
+			      "came and went during the scan");
 	int end_err = evidence_end(&builder);
 	hash_table_release(&ranks);
 	array_release(&rows);
