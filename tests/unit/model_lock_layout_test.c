@@ -191,6 +191,10 @@ START_TEST(the_functions_on_top_of_the_stack_tell)
 		{ { { .function = "my_futex_lock" }, { .function = "pthread_once" } }, LOCK_HINT_NONE },
 		{ { { .function = "", .module = "/bin/app" }, { .function = "pthread_once" } }, LOCK_HINT_NONE },
 		{ { { .function = "my_pthread_mutex_lock" } }, LOCK_HINT_NONE },
+		/* Nor has what was found by searching the stack. */
+		{ { { .function = "", .module = "/lib/libc.so.6" },
+		    { .function = "pthread_cond_wait", .flags = EVENT_FRAME_GUESSED } },
+		  LOCK_HINT_NONE },
 	};
 	for (size_t i = 0; i < sizeof(stacks) / sizeof(*stacks); i++) {
 		struct frame frames[4];

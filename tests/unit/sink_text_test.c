@@ -224,6 +224,7 @@ START_TEST(frames_say_what_is_known)
 	frames[2].file = "a/b/c.hpp";
 	frames[2].line = 7;
 	frames[2].inlined = true;
+	frames[7].guessed = true;
 	frames[3].function =
 		"std::vector<std::pair<int, std::string>, std::allocator<std::pair<int, std::string> > >"
 		"::push_back(std::pair<int, std::string> const&)";
@@ -241,7 +242,7 @@ START_TEST(frames_say_what_is_known)
 			 "      #4  an_identifier_that_n..on_and_on_beyond_the_screen_of_anybody libc.so.6\n"
 			 "      #5  of_the_width_of_the_column. libc.so.6\n"
 			 "      #6  one_more_than_the_column_has libc.so.6\n"
-			 "      #7  0x7f0000001070             libc.so.6+0x12\n"
+			 "      #7  0x7f0000001070             libc.so.6+0x12 (guessed)\n"
 			 "      #8  0x7f0000001080             libc.so.6+0x12\n"
 			 "      #9  0x7f0000001090             libc.so.6+0x12\n"
 			 "      #10 0x7f00000010a0             libc.so.6+0x12\n"
