@@ -31,8 +31,8 @@ CFLAGS = -std=gnu17 -g $(OPTIMIZE) -fno-omit-frame-pointer $(WARNINGS) $(HARDEN_
 	 $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all)
 CPPFLAGS = -D_GNU_SOURCE $(HARDEN_CPP) -Iuser -Ibpf -I$(BUILD)/bpf
 LDFLAGS = $(HARDEN_LD) -Wl,--as-needed $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-# The symbolizer's libraries; libiberty demangles C++ and Rust.
-ENGINE_LIBS = -ldw -lelf -lz -llzma -lseccomp -lcap -liberty -lm -lpthread
+# The symbolizer's libraries; libiberty demangles C++ and Rust, capstone decodes instructions.
+ENGINE_LIBS = -ldw -lelf -lz -llzma -lcapstone -lseccomp -lcap -liberty -lm -lpthread
 HOLDUP_LIBS = -lbpf $(ENGINE_LIBS)
 TEST_LIBS = -lcheck -lsubunit -lrt -ljansson $(ENGINE_LIBS)
 BPF_CFLAGS = -O2 -g -target bpf -D__TARGET_ARCH_$(ARCH) -Wall -Wno-missing-declarations \
@@ -160,6 +160,13 @@ check-unit: $(ENGINE) $(UNIT_TESTS) $(FUZZ_REPLAYS) ## the tests that need no ro
 check-live: $(BUILD)/holdup workloads ## the tests on real hung processes (root)
 	@$(TEST_ENV) $(RUN_TESTS) --live $(LIVE_TESTS)
 
+# The machines are emulated, so it takes minutes: not part of `make check`.
+KERNELS =
+check-kernels: ## boot Debian's kernels in QEMU and test in each (KERNELS="linux-image-..." for others)
+	$(Q)tools/deps build test kernels
+	$(Q)$(MAKE) --no-print-directory all workloads
+	@$(TEST_ENV) KERNELS="$(KERNELS)" $(RUN_TESTS) --verbose --timeout=1800 tests/kernels/check_kernels.py
+
 hdr-check: ## every header compiles alone, with gcc and clang
 	$(Q)tools/check-headers gcc clang
 
@@ -228,5 +235,5 @@ help: ## this list
 
 FORCE:
 
-.PHONY: all run demo deps check check-run check-unit check-live workloads hdr-check layers bench fuzz fuzz-run \
+.PHONY: all run demo deps check check-run check-unit check-live check-kernels workloads hdr-check layers bench fuzz fuzz-run \
 	lint format format-check install uninstall clean help FORCE

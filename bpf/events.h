@@ -457,6 +457,11 @@ enum event_lock_function {
 enum event_probe_site_flags {
 	/* The kernel emulates the instruction instead of single-stepping it: a tenth of the cost or less. */
 	EVENT_SITE_EMULATED = 1 << 0,
+	/*
+	 * A loop of the function leads back to its entry (glibc's pthread_spin_lock): one call may hit the site
+	 * more than once, each time with the return address at the same place.
+	 */
+	EVENT_SITE_REPEATS = 1 << 1,
 };
 
 /*

@@ -7,6 +7,7 @@
 
 #include "base/duration.h"
 #include "symbolize/conversation.h"
+#include "symbolize/probe_site_request.h"
 #include "symbolize/unwind_request.h"
 
 enum {
@@ -311,6 +312,13 @@ int symbolizer_name_addresses(struct symbolizer *symbolizer, uint32_t tgid, cons
 		free(request.names);
 	}
 	return err;
+}
+
+int symbolizer_find_probe_sites(struct symbolizer *symbolizer, uint32_t tgid, const struct event_sink *sink)
+{
+	symbolizer->clock++;
+	struct client_process *process = process_of(symbolizer, tgid);
+	return process ? probe_site_request_run(&symbolizer->conversation, process, sink) : -ENOMEM;
 }
 
 void symbolizer_get_stats(const struct symbolizer *symbolizer, struct symbolizer_stats *ret_stats)

@@ -32,6 +32,11 @@ enum {
 	/* Mappings of one process that both sides keep. */
 	MAPPING_MAX = 65536,
 	PROCESS_MAX = 1024,
+	/* Probe sites of one file, and of one process. */
+	PROBE_SITE_FILE_MAX = 256,
+	PROBE_SITE_MAX = 4096,
+	/* Bytes of a symbol with its version, without a NUL. */
+	PROBE_SITE_NAME_MAX = 127,
 };
 
 enum message_type {
@@ -42,12 +47,14 @@ enum message_type {
 	MESSAGE_SYMBOLIZE,
 	MESSAGE_IDENTIFY_LIBC,
 	MESSAGE_NAME_ADDRESSES,
+	MESSAGE_FIND_PROBE_SITES,
 	/* Worker to client. */
 	MESSAGE_READY, /* once, when the sandbox is closed */
 	MESSAGE_UNWOUND,
 	MESSAGE_SYMBOLS, /* one for each program counter, in order */
 	MESSAGE_LIBC,
 	MESSAGE_DATA_SYMBOL, /* one for each address, in order */
+	MESSAGE_PROBE_SITES, /* one for each file that has some, and an empty last one */
 	/* The ask channel: worker to client, and back. */
 	MESSAGE_ASK_MODULE,
 	MESSAGE_ASK_DEBUG_FILE,
@@ -152,6 +159,35 @@ struct message_data_symbol {
 	uint32_t index;
 	uint32_t name_bytes;
 	uint64_t start, symbol_bytes;
+};
+
+enum message_probe_kernel_flags {
+	/* Linux 6.18 and newer: nops of more than one byte are emulated as well. */
+	MESSAGE_KERNEL_EMULATES_LONG_NOPS = 1 << 0,
+};
+
+struct message_find_probe_sites {
+	uint32_t kernel_flags; /* enum message_probe_kernel_flags */
+	uint32_t reserved;
+};
+
+/* PROBE_SITES: followed by `count` times a struct message_probe_site and its name. */
+struct message_probe_sites {
+	uint32_t count;
+	uint32_t left_out_count; /* lock functions of the file that there was no room for */
+	uint32_t is_last;
+	uint32_t reserved;
+};
+
+struct message_probe_site {
+	uint64_t mapping_start;
+	uint64_t file_offset;
+	uint32_t function; /* enum event_lock_function */
+	uint32_t entry_distance_bytes;
+	uint32_t return_address_offset_bytes;
+	uint32_t flags; /* enum event_probe_site_flags */
+	uint32_t libc_kind; /* enum event_libc_kind */
+	uint32_t name_bytes;
 };
 
 /* ASK_MODULE: the file behind the mapping that starts here. */

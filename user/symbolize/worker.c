@@ -8,6 +8,7 @@
 
 #include "symbolize/address_space.h"
 #include "symbolize/naming.h"
+#include "symbolize/probe_site.h"
 #include "symbolize/unwind.h"
 
 /* Everything the worker holds; made once, before the first request. */
@@ -18,6 +19,7 @@ struct worker {
 	struct packet answer; /* of the ask channel */
 	struct message_pc pcs[MESSAGE_MAX_FRAMES];
 	struct named_pc named;
+	struct probe_sites sites;
 };
 
 static const int no_fds[2] = { -1, -1 };
@@ -144,6 +146,55 @@ static int serve_names(struct worker *worker, const struct message *request, str
 	return err;
 }
 
+/* The sites of one file that lie in this mapping of it. */
+static int reply_sites(struct worker *worker, const struct message *request, const struct message_mapping *map)
+{
+	const struct probe_sites *sites = &worker->sites;
+	struct message_probe_sites head = { .left_out_count = sites->left_out_count };
+	uint8_t bytes[PROBE_SITE_FILE_MAX * (sizeof(struct message_probe_site) + PROBE_SITE_NAME_MAX)];
+	size_t length = 0;
+	for (uint32_t i = 0; i < sites->count; i++) {
+		struct message_probe_site site = sites->sites[i];
+		if (site.file_offset < map->offset || site.file_offset - map->offset >= map->end - map->start)
+			continue;
+		site.mapping_start = map->start;
+		site.name_bytes = (uint32_t)strlen(sites->names[i]);
+		length = append(bytes, length, &site, sizeof(site));
+		length = append(bytes, length, sites->names[i], site.name_bytes);
+		head.count++;
+	}
+	if (!head.count && !head.left_out_count)
+		return 0;
+	const struct message_part parts[] = { { &head, sizeof(head) }, { bytes, length } };
+	return reply(worker, request, MESSAGE_PROBE_SITES, parts, 2);
+}
+
+static int serve_probe_sites(struct worker *worker, const struct message *request,
+			     struct message_reader *reader)
+{
+	struct message_find_probe_sites body;
+	struct address_space *space = address_space_get(&worker->state, request->tgid);
+	if (!space || !message_read(reader, &body, sizeof(body)))
+		return -EPROTO;
+	int err = 0;
+	array_each(&space->mappings, mapping) {
+		bool is_file = mapping->map.kind == MESSAGE_MAPPING_FILE ||
+			       mapping->map.kind == MESSAGE_MAPPING_LIBC;
+		if (!is_file || !(mapping->map.flags & EVENT_MAPPING_EXEC))
+			continue;
+		struct module *module = address_space_module(&worker->state, space, mapping);
+		if (!module)
+			continue;
+		probe_sites_find(module, &worker->state.ask, mapping->map.start, body.kernel_flags,
+				 &worker->sites);
+		err = reply_sites(worker, request, &mapping->map);
+		if (err)
+			return err;
+	}
+	const struct message_probe_sites last = { .is_last = 1 };
+	return reply(worker, request, MESSAGE_PROBE_SITES, &(struct message_part){ &last, sizeof(last) }, 1);
+}
+
 static int serve(struct worker *worker)
 {
 	struct message_reader reader;
@@ -164,6 +215,8 @@ static int serve(struct worker *worker)
 		return serve_libc(worker, &request);
 	case MESSAGE_NAME_ADDRESSES:
 		return serve_names(worker, &request, &reader);
+	case MESSAGE_FIND_PROBE_SITES:
+		return serve_probe_sites(worker, &request, &reader);
 	default:
 		return -EPROTO;
 	}
