@@ -105,8 +105,8 @@ def perf_map(pid):
     return "/tmp/perf-%d.map" % pid
 
 
-def sleeps_in_futex(pid):
-    with open("/proc/%d/syscall" % pid, encoding="ascii") as file:
+def sleeps_in_futex(pid, tid=None):
+    with open("/proc/%d/task/%d/syscall" % (pid, tid or pid), encoding="ascii") as file:
         return file.read().startswith("202 ")
 
 
@@ -125,6 +125,63 @@ def _():
     said, want = physical_ips(stack), reference[pid]
     # eu-stack has no frame-pointer rule for code without unwind rows in every version: it may end at the first
     # of the JIT's frames. As far as it goes, both must agree, and it must go into the JIT's caller.
+    assert len(want) > 2, complaints
+    assert said[:len(want)] == want, "holdup   %s\neu-stack %s" % (hexadecimal(said), hexadecimal(want))
+
+
+# Parks for ever, below a function that was called often enough to be compiled.
+JAVA_PROGRAM = """
+public class Waits {
+    static int sum;
+    static void hotInner(int n) { for (int i = 0; i < n; i++) sum += i % 7; }
+    static void hotOuter(int n, boolean park) {
+        hotInner(n);
+        if (park) for (;;) java.util.concurrent.locks.LockSupport.park();
+    }
+    public static void main(String[] arguments) {
+        for (int i = 0; i < 50000; i++) hotOuter(20, false);
+        System.out.println("ready");
+        hotOuter(20, true);
+    }
+}
+"""
+
+
+def start_java():
+    directory = temporary_directory()
+    with open(os.path.join(directory, "Waits.java"), "w", encoding="ascii") as file:
+        file.write(JAVA_PROGRAM)
+    subprocess.run(["javac", "-d", directory, os.path.join(directory, "Waits.java")], check=True, timeout=120)
+    java = subprocess.Popen(["java", "-XX:+PreserveFramePointer", "-Xmx64m", "-cp", directory,
+                             "Waits"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=directory)
+    at_end(java.wait)
+    at_end(java.kill)
+    assert java.stdout.readline() == b"ready\n"
+    return java.pid
+
+
+def main_java_thread(pid):
+    """The thread that runs Waits.main: the second one; the first only waits for it."""
+    tids = sorted(int(tid) for tid in os.listdir("/proc/%d/task" % pid))
+    return tids[1]
+
+
+@test("stacks equal eu-stack's through a JIT's code (java), as far as eu-stack goes")
+def _():
+    need_bpf()
+    need_command("eu-stack")
+    optional_command("java", "javac")
+    pid = start_java()
+    tid = main_java_thread(pid)
+    wait_until(lambda: sleeps_in_futex(pid, tid), 30, "java's main thread waits")
+    time.sleep(0.3)
+    process = ask("why", pid, "--min-wait=200ms").process
+    stack = stack_of(process, thread_of(process, tid))
+    assert any(frame["module"] is None for frame in stack), "no frame in the JIT's memory: %s" % stack
+    assert not any(frame["guessed"] for frame in stack), stack
+    said = physical_ips(stack)
+    reference, complaints = eu_stack(pid)
+    want = reference[tid]
     assert len(want) > 2, complaints
     assert said[:len(want)] == want, "holdup   %s\neu-stack %s" % (hexadecimal(said), hexadecimal(want))
 
