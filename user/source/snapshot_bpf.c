@@ -260,6 +260,21 @@ static int no_print(enum libbpf_print_level level, const char *format, va_list a
 	return 0;
 }
 
+/*
+ * Locked down for confidentiality, the kernel withholds bpf_probe_read_kernel() from programs
+ * (kernel/trace/bpf_trace.c, security/lockdown), and the verifier then says EINVAL, as for what it doesn't know.
+ */
+static bool is_locked_down(void)
+{
+	char levels[128] = "";
+	FILE *file = fopen("/sys/kernel/security/lockdown", "re");
+	if (!file)
+		return false;
+	bool known = fgets(levels, sizeof(levels), file);
+	fclose(file);
+	return known && strstr(levels, "[confidentiality]");
+}
+
 static int explain(int err, struct source_error *ret_error)
 {
 	const char *why;
@@ -274,7 +289,8 @@ static int explain(int err, struct source_error *ret_error)
 		break;
 	case -EINVAL:
 	case -EOPNOTSUPP:
-		why = "the kernel has no sleepable task iterator: it needs Linux 5.18 or later";
+		why = is_locked_down() ? "the kernel is locked down for confidentiality: boot it with lockdown=integrity"
+				       : "the kernel has no sleepable task iterator: it needs Linux 5.18 or later";
 		break;
 	default:
 		why = strerror(-err);
