@@ -10,13 +10,11 @@
 
 #include "base/duration.h"
 #include "detect/detector.h"
+#include "engine/host.h"
 #include "model/world.h"
-#include "symbolize/client.h"
 
 /* Samples unwound together: enough to keep the worker busy, few enough to bound memory (2 MiB). */
 #define SAMPLES_PER_BATCH 256
-/* Lines of /proc/PID/maps read of one process. */
-#define MAPPING_LIMIT 65536
 
 struct unmapped {
 	uint32_t tgid, tid;
@@ -140,28 +138,6 @@ static int unwind_samples(struct engine *engine)
 	return err;
 }
 
-static int host_open_mapping(void *context, uint32_t tgid, const struct event_mapping *mapping,
-			     const char *path)
-{
-	return proc_open_mapping(tgid, mapping, path);
-}
-
-static int host_open_debug_file(void *context, uint32_t tgid, const char *module_path,
-				const uint8_t *build_id, size_t build_id_bytes, const char *debuglink)
-{
-	return proc_open_debug_file(tgid, module_path, build_id, build_id_bytes, debuglink);
-}
-
-static int host_open_perf_map(void *context, uint32_t tgid)
-{
-	return proc_open_perf_map(tgid);
-}
-
-static ssize_t host_read_memory(void *context, uint32_t tgid, uint64_t address, void *buffer, size_t length)
-{
-	return proc_read_memory(tgid, address, buffer, length);
-}
-
 int engine_open(struct source *source, const struct engine_options *options, struct engine **ret_engine)
 {
 	struct engine *engine = calloc(1, sizeof(*engine));
@@ -177,15 +153,9 @@ int engine_open(struct source *source, const struct engine_options *options, str
 		return -ENOMEM;
 	}
 	if (!options->no_symbols) {
-		struct symbolizer_host host = {
-			.open_mapping = host_open_mapping,
-			.open_debug_file = host_open_debug_file,
-			.open_perf_map = host_open_perf_map,
-			.read_memory = host_read_memory,
-		};
 		/* Verdicts don't depend on it: go on with addresses, and say so in each answer. */
-		engine->symbolizer_error =
-			symbolizer_start(&host, &(struct symbolizer_options){ 0 }, &engine->symbolizer);
+		engine->symbolizer_error = symbolizer_start(
+			&symbolizer_live_host, &(struct symbolizer_options){ 0 }, &engine->symbolizer);
 	}
 	*ret_engine = engine;
 	return 0;
