@@ -14,7 +14,7 @@ struct probe_code {
 	const uint8_t *bytes; /* of the segment */
 	size_t length;
 	size_t entry; /* of the function; below length */
-	uint64_t function_bytes; /* 0: not told */
+	uint64_t function_bytes; /* 0: not told, so that only the entry can be proven to be sound */
 	unsigned argument_count; /* that the probe reads: 1 or 2 */
 	uint32_t kernel_flags; /* enum message_probe_kernel_flags */
 };

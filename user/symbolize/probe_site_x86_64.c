@@ -238,6 +238,12 @@ static bool stack_step(csh handle, const cs_insn *insn, int64_t *ret_bytes)
 		*ret_bytes = insn->id == X86_INS_SUB ? operands[1].imm : -operands[1].imm;
 		return operands[1].type == X86_OP_IMM && operands[1].imm >= -PROBE_STACK_MAX_BYTES &&
 		       operands[1].imm <= PROBE_STACK_MAX_BYTES;
+	case X86_INS_POPFQ:
+		*ret_bytes = -8;
+		return !split(insn).is_16_bit;
+	case X86_INS_ENTER: /* capstone 4.0 doesn't say that they write it */
+	case X86_INS_LEAVE:
+		return false;
 	default:
 		if (!is_stack_lea(insn))
 			break;
@@ -368,7 +374,8 @@ static void follow_detours(struct search *search)
 static void find_targets(struct search *search)
 {
 	search->lowest_target = UINT64_MAX;
-	if (search->code->function_bytes > PROBE_FUNCTION_MAX_BYTES) {
+	uint64_t bytes = search->code->function_bytes;
+	if (!bytes || bytes > PROBE_FUNCTION_MAX_BYTES) {
 		search->lowest_target = 1;
 		return;
 	}
