@@ -191,7 +191,8 @@ fuzz-run: $(FUZZ_SOURCES:%.c=$(BUILD)/%)
 # Lint and format ------------------------------------------------------------------------------------
 
 C_FILES = $(wildcard bpf/*.[ch] user/*.[ch] user/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch] demo/*.[ch])
-SHELL_FILES = $(wildcard tools/check-headers tools/deps tools/gen-vmlinux .ci/run demo/run tests/fuzz/run tests/kernels/init tests/house/*_test)
+SHELL_FILES = $(wildcard tools/check-headers tools/deps tools/gen-vmlinux .ci/run demo/run \
+			tests/fuzz/run tests/kernels/init tests/house/*_test)
 
 # What is found in generated skeletons.
 NOT_OURS = -clang-analyzer-unix.Malloc
