@@ -194,8 +194,8 @@ static void compile_rwlock(struct compiler *c)
 
 static void compile_cond(struct compiler *c)
 {
-	uint32_t words[12] = { 0 };
-	words[text_number32(c, "glibc", 36) >= 41 ? 7 : 9] = text_number32(c, "waiters", 1) << 3;
+	uint32_t waiters = text_number32(c, "waiters", 1), words[12] = { waiters << 1 };
+	words[text_number32(c, "glibc", 36) >= 41 ? 7 : 9] = waiters << 3;
 	emit_words(c, words, 12);
 }
 

@@ -74,9 +74,9 @@ static const struct known_function other_functions[] = {
 };
 
 /* What lies between a lock function and the system call; after leading underscores. */
-static const char *const between[] = { "futex",	   "lll_",    "syscall", "internal_syscall", "timedwait", "wait",
-				       "GI_",	   "cp_end",  "cp_begin", "std::",	     "core::",	  "parking_lot",
-				       "runtime.", "pthread_" };
+static const char *const between[] = { "futex",	 "lll_",	"syscall",  "internal_syscall", "timedwait",
+				       "wait",	 "GI_",		"cp_end",   "cp_begin",		"std::",
+				       "core::", "parking_lot", "runtime.", "pthread_" };
 
 static bool is_between(const char *name)
 {
@@ -95,12 +95,22 @@ static const char *bare_name(const char *name)
 	return name;
 }
 
-static bool is_libc(const char *module)
+static bool is_module(const char *module, const char *prefix)
 {
 	const char *slash = strrchr(module, '/');
-	const char *base = slash ? slash + 1 : module;
-	return strncmp(base, "libc", 4) == 0 || strncmp(base, "libpthread", 10) == 0 ||
-	       strncmp(base, "ld-", 3) == 0 || strncmp(base, "libstdc++", 9) == 0;
+	return strncmp(slash ? slash + 1 : module, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_libc(const char *module)
+{
+	return is_module(module, "libc.") || is_module(module, "libc-") || is_module(module, "libpthread") ||
+	       is_module(module, "ld-");
+}
+
+/* libc's own static functions have no name once it is stripped, nor have libstdc++'s. */
+static bool is_nameless(const struct frame *frame)
+{
+	return !*frame->function && (is_libc(frame->module) || is_module(frame->module, "libstdc++"));
 }
 
 static enum lock_hint hint_of_name(const char *name)
@@ -118,15 +128,19 @@ static enum lock_hint hint_of_name(const char *name)
 enum lock_hint lock_hint_of_frames(const struct frame *frames, size_t frame_count)
 {
 	bool low_level_lock = false;
+	size_t nameless_count = 0;
 	for (size_t i = 0; i < frame_count && i < MOST_FRAMES; i++) {
 		/* A guessed frame says nothing certain of what the thread does. */
 		if (frames[i].flags & EVENT_FRAME_GUESSED)
 			break;
 		const char *name = bare_name(frames[i].function);
-		/* libc's own static functions have no name once it is stripped; others' are none of ours. */
-		if (!*name && is_libc(frames[i].module))
+		if (is_nameless(&frames[i])) {
+			nameless_count += is_libc(frames[i].module);
 			continue;
+		}
 		enum lock_hint hint = hint_of_name(name);
+		if (hint == LOCK_HINT_NONE && i && i == nameless_count && !is_libc(frames[i].module))
+			return LOCK_HINT_STATIC;
 		/* pthread_cond_wait takes its mutex again in the end, and waits for it as any other. */
 		if (hint == LOCK_HINT_COND && low_level_lock)
 			return LOCK_HINT_MUTEX;

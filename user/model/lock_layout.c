@@ -45,6 +45,11 @@ static const struct cond_layout {
 	{ 25, 40, { 40, 44 }, 36 },
 	{ 41, UINT32_MAX, { 32, 36 }, 28 },
 };
+/*
+ * All versions begin with __wseq, which counts the waiters that ever came, and __g1_start, the first of the
+ * present group; both are shifted by one. No cond has seen 2^40 waiters, and a pointer's high half is more.
+ */
+enum { COND_WSEQ = 0, COND_WSEQ_HIGH = 4, COND_G1_START = 8, COND_SEQ_SHIFT = 1, COND_SEQ_HIGH_MAX = 0x1ff };
 enum { COND_WREFS_SHIFT = 3 };
 
 /* glibc sem_t on 64 bits: value and number of waiters are halves of one word; then private or shared. */
@@ -70,6 +75,11 @@ enum {
 
 /* How far above the stack pointer a word on the waiter's own stack may be. */
 #define OWN_STACK_BYTES 4096
+/*
+ * So near to it is nothing but the frames of the C library's two innermost functions: a word of its own is at
+ * 0x54, the first that the program could own at 0x88 (glibc 2.36, x86-64: a rwlock; a semaphore at 0x90).
+ */
+#define OWN_FRAME_BYTES 0x80
 
 static bool read_word(const struct lock_question *q, uint64_t address, uint32_t *ret_word)
 {
@@ -82,10 +92,15 @@ static uint32_t word_or(const struct lock_question *q, uint64_t address, uint32_
 	return read_word(q, address, &word) ? word : otherwise;
 }
 
-static bool is_on_own_stack(const struct lock_question *q)
+static bool is_within(const struct lock_question *q, uint64_t bytes)
 {
 	return q->stack_pointer && q->call.address >= q->stack_pointer &&
-	       q->call.address - q->stack_pointer < OWN_STACK_BYTES;
+	       q->call.address - q->stack_pointer < bytes;
+}
+
+static bool is_on_own_stack(const struct lock_question *q)
+{
+	return is_within(q, OWN_STACK_BYTES);
 }
 
 static struct lock_view view_of(enum lock_type type, enum wait_mode mode, uint64_t address)
@@ -181,8 +196,7 @@ static bool rwlock_fits(const struct lock_question *q, uint32_t offset, struct l
 	if (q->call.address < offset || !read_word(q, base + RWLOCK_READERS, &readers) ||
 	    !read_word(q, base + RWLOCK_CUR_WRITER, &writer) || !read_word(q, base + RWLOCK_SHARED, &shared))
 		return false;
-	if (shared > 1 || writer > THREAD_ID_MAX ||
-	    word_or(q, base + RWLOCK_FLAGS, 0) > RWLOCK_FLAGS_MAX)
+	if (shared > 1 || writer > THREAD_ID_MAX || word_or(q, base + RWLOCK_FLAGS, 0) > RWLOCK_FLAGS_MAX)
 		return false;
 	struct lock_view view = {
 		.type = LOCK_TYPE_RWLOCK,
@@ -203,7 +217,8 @@ static bool rwlock_fits(const struct lock_question *q, uint32_t offset, struct l
 			view.mode = WAIT_MODE_SHARED;
 			break;
 		}
-		if (expected != RWLOCK_FUTEX_USED || !count || write_phase || !(readers & RWLOCK_WRLOCKED) || writer)
+		if (expected != RWLOCK_FUTEX_USED || !count || write_phase || !(readers & RWLOCK_WRLOCKED) ||
+		    writer)
 			return false;
 		view.role = WAIT_ROLE_BEHIND_READERS;
 		break;
@@ -213,8 +228,9 @@ static bool rwlock_fits(const struct lock_question *q, uint32_t offset, struct l
 		view.role = writer ? WAIT_ROLE_PLAIN : WAIT_ROLE_BEHIND_FIRST_WRITER;
 		break;
 	default:
-		if (!(expected & RWLOCK_RWAITING) || !(expected & RWLOCK_WRLOCKED) || expected & RWLOCK_WRPHASE ||
-		    !(expected >> RWLOCK_READER_SHIFT) || !count || write_phase || writer)
+		if (!(expected & RWLOCK_RWAITING) || !(expected & RWLOCK_WRLOCKED) ||
+		    expected & RWLOCK_WRPHASE || !(expected >> RWLOCK_READER_SHIFT) || !count ||
+		    write_phase || writer)
 			return false;
 		view.mode = WAIT_MODE_SHARED;
 		view.role = WAIT_ROLE_BEHIND_FIRST_WRITER;
@@ -234,8 +250,9 @@ static bool any_rwlock_fits(const struct lock_question *q, struct lock_view *ret
 	bool later_fits = q->hint != LOCK_HINT_RDLOCK && rwlock_fits(q, RWLOCK_WRITERS_FUTEX, &later);
 	if (!(later_fits && later.owner_ns_tid) && rwlock_fits(q, RWLOCK_WRPHASE_FUTEX, ret_view)) {
 		bool reads = ret_view->mode == WAIT_MODE_SHARED;
-		if (q->hint == LOCK_HINT_NONE ? !later_fits || ret_view->owner_ns_tid || !reads
-					      : (q->hint == LOCK_HINT_RDLOCK) == reads)
+		if (q->hint == LOCK_HINT_RDLOCK || q->hint == LOCK_HINT_WRLOCK
+			    ? (q->hint == LOCK_HINT_RDLOCK) == reads
+			    : !later_fits || ret_view->owner_ns_tid || !reads)
 			return true;
 	}
 	if (later_fits) {
@@ -245,12 +262,24 @@ static bool any_rwlock_fits(const struct lock_question *q, struct lock_view *ret
 	return q->hint != LOCK_HINT_WRLOCK && rwlock_fits(q, RWLOCK_READERS, ret_view);
 }
 
-/* Each waiter is counted in wrefs (nptl/pthread_cond_wait.c). */
+static bool cond_counts_fit(const struct lock_question *q, uint64_t base, uint32_t waiters)
+{
+	uint32_t came, high, started;
+	if (!read_word(q, base + COND_WSEQ, &came) || !read_word(q, base + COND_WSEQ_HIGH, &high) ||
+	    !read_word(q, base + COND_G1_START, &started))
+		return false;
+	if (high)
+		return high <= COND_SEQ_HIGH_MAX;
+	return waiters <= came >> COND_SEQ_SHIFT && started >> COND_SEQ_SHIFT <= came >> COND_SEQ_SHIFT;
+}
+
+/* Each waiter is counted in wrefs (nptl/pthread_cond_wait.c), and before that in __wseq. */
 static bool cond_fits(const struct lock_question *q, struct lock_view *ret_view)
 {
 	for (size_t i = 0; i < sizeof(cond_layouts) / sizeof(*cond_layouts); i++) {
 		const struct cond_layout *layout = &cond_layouts[i];
-		if (q->libc_minor && (q->libc_minor < layout->first_minor || q->libc_minor > layout->last_minor))
+		if (q->libc_minor &&
+		    (q->libc_minor < layout->first_minor || q->libc_minor > layout->last_minor))
 			continue;
 		/* Until 2.40 only 0 is slept on; later any number of signals. */
 		if (q->call.expected && layout->last_minor != UINT32_MAX)
@@ -258,7 +287,8 @@ static bool cond_fits(const struct lock_question *q, struct lock_view *ret_view)
 		for (int group = 0; group < 2; group++) {
 			uint64_t base = q->call.address - layout->signals[group];
 			uint32_t waiters = word_or(q, base + layout->wrefs, 0) >> COND_WREFS_SHIFT;
-			if (q->call.address < layout->signals[group] || !waiters || waiters > THREAD_ID_MAX)
+			if (q->call.address < layout->signals[group] || !waiters || waiters > THREAD_ID_MAX ||
+			    !cond_counts_fit(q, base, waiters))
 				continue;
 			*ret_view = event_view(LOCK_TYPE_COND, base, true);
 			return true;
@@ -285,7 +315,8 @@ static bool barrier_fits(const struct lock_question *q, struct lock_view *ret_vi
 	if (!read_word(q, base, &in) || !read_word(q, base + BARRIER_ROUND, &round) ||
 	    !read_word(q, base + BARRIER_COUNT, &count) || !read_word(q, base + BARRIER_SHARED, &shared))
 		return false;
-	if (round != q->call.expected || in - round == 0 || in - round >= count || (shared && shared != LLL_SHARED))
+	if (round != q->call.expected || in - round == 0 || in - round >= count ||
+	    (shared && shared != LLL_SHARED))
 		return false;
 	*ret_view = event_view(LOCK_TYPE_BARRIER, base, true);
 	return true;
@@ -300,19 +331,28 @@ static struct lock_view unowned_lock(const struct lock_question *q, enum lock_ty
 }
 
 /* After LOCK_PI fails glibc sleeps for ever on a zero on its stack (pthread_mutex_lock.c, "PI kernel"). */
-static bool is_parked(const struct lock_question *q)
+static bool is_parked(const struct lock_question *q, uint64_t stack_bytes, struct lock_view *ret_view)
 {
-	return !q->call.expected && !q->call.timed && is_on_own_stack(q) && !word_or(q, q->call.address, 0);
+	if (q->call.expected || q->call.timed || !is_within(q, stack_bytes) || word_or(q, q->call.address, 0))
+		return false;
+	*ret_view = view_of(LOCK_TYPE_PI_MUTEX, WAIT_MODE_EXCLUSIVE, 0);
+	ret_view->parked = ret_view->fits = true;
+	return true;
+}
+
+/* The same without a name for the function: the word lies in a frame of its, the clock is glibc's. */
+static bool is_parked_by_words(const struct lock_question *q, uint64_t stack_bytes,
+			       struct lock_view *ret_view)
+{
+	return q->call.kind == FUTEX_CALL_WAIT_BITSET && q->call.is_realtime &&
+	       is_parked(q, stack_bytes, ret_view);
 }
 
 static struct lock_view hinted_mutex(const struct lock_question *q)
 {
 	struct lock_view view;
-	if (is_parked(q)) {
-		view = view_of(LOCK_TYPE_PI_MUTEX, WAIT_MODE_EXCLUSIVE, 0);
-		view.parked = view.fits = true;
+	if (is_parked(q, OWN_STACK_BYTES, &view))
 		return view;
-	}
 	if (robust_fits(q, &view) || mutex_fits(q, q->call.address, &view))
 		return view;
 	if (q->call.expected & FUTEX_WAITERS)
@@ -342,9 +382,12 @@ static struct lock_view glibc_by_hint(const struct lock_question *q)
 		return stdio_fits(q, &view) ? view : unowned_lock(q, LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE);
 	case LOCK_HINT_COND:
 		/* It has been signalled and takes its mutex again. */
-		if (q->call.kind == FUTEX_CALL_WAIT && (q->call.expected == MUTEX_CONTENDED ||
-							q->call.expected & FUTEX_WAITERS))
+		if (q->call.kind == FUTEX_CALL_WAIT &&
+		    (q->call.expected == MUTEX_CONTENDED || q->call.expected & FUTEX_WAITERS))
 			return hinted_mutex(q);
+		/* Refused that mutex for good: the condition itself can't be so near. */
+		if (is_parked_by_words(q, OWN_FRAME_BYTES, &view))
+			return view;
 		return cond_fits(q, &view) ? view : event_view(LOCK_TYPE_COND, q->call.address, false);
 	case LOCK_HINT_RDLOCK:
 	case LOCK_HINT_WRLOCK:
@@ -352,8 +395,9 @@ static struct lock_view glibc_by_hint(const struct lock_question *q)
 	case LOCK_HINT_SEM:
 		return sem_fits(q, &view) ? view : event_view(LOCK_TYPE_SEM, q->call.address, false);
 	case LOCK_HINT_BARRIER:
-		return barrier_fits(q, &view) ? view
-					      : event_view(LOCK_TYPE_BARRIER, q->call.address - BARRIER_ROUND, false);
+		return barrier_fits(q, &view)
+			       ? view
+			       : event_view(LOCK_TYPE_BARRIER, q->call.address - BARRIER_ROUND, false);
 	case LOCK_HINT_JOIN:
 		return event_view(LOCK_TYPE_JOIN, q->call.address, false);
 	case LOCK_HINT_ONCE:
@@ -370,10 +414,21 @@ static struct lock_view glibc_by_hint(const struct lock_question *q)
 		view = event_view(LOCK_TYPE_FUTEX, q->call.address, false);
 		view.is_idle = true;
 		return view;
+	case LOCK_HINT_STATIC:
 	case LOCK_HINT_NONE:
 		break;
 	}
 	return event_view(LOCK_TYPE_FUTEX, q->call.address, false);
+}
+
+static bool once_fits(const struct lock_question *q, struct lock_view *ret_view)
+{
+	const struct futex_call *call = &q->call;
+	if (call->kind != FUTEX_CALL_WAIT || (call->expected & ONCE_STATE_MASK) != ONCE_IN_PROGRESS ||
+	    word_or(q, call->address, 0) != call->expected)
+		return false;
+	*ret_view = event_view(LOCK_TYPE_ONCE, call->address, true);
+	return true;
 }
 
 /* Without names: the call and the value first, then the pattern of the words. */
@@ -381,7 +436,14 @@ static struct lock_view glibc_by_words(const struct lock_question *q)
 {
 	struct lock_view view;
 	const struct futex_call *call = &q->call;
+	bool is_static = q->hint == LOCK_HINT_STATIC;
 	if (call->expected & FUTEX_WAITERS && !call->is_private && robust_fits(q, &view))
+		return view;
+	if (is_parked_by_words(q, OWN_FRAME_BYTES, &view))
+		return view;
+	/* Before a cond is guessed at: a function that waits for one would be on the stack. */
+	if (is_static &&
+	    (once_fits(q, &view) || (call->kind == FUTEX_CALL_WAIT_BITSET && sem_fits(q, &view))))
 		return view;
 	/* The low-level lock sleeps with FUTEX_WAIT; with a timeout, as all others, with WAIT_BITSET. */
 	if (call->expected == MUTEX_CONTENDED && (call->kind == FUTEX_CALL_WAIT || call->timed)) {
@@ -397,6 +459,8 @@ static struct lock_view glibc_by_words(const struct lock_question *q)
 	}
 	if (any_rwlock_fits(q, &view) || cond_fits(q, &view) || sem_fits(q, &view))
 		return view;
+	if (is_static && is_parked_by_words(q, OWN_STACK_BYTES, &view))
+		return view;
 	/* Rust's std mutex: glibc's calls without a timeout carry the real-time flag, Rust's don't. */
 	if (call->expected == MUTEX_CONTENDED && !call->timed && !call->is_realtime && call->is_private)
 		return unowned_lock(q, LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE);
@@ -409,10 +473,12 @@ static bool musl_mutex_fits(const struct lock_question *q, struct lock_view *ret
 	uint64_t base = q->call.address - MUSL_MUTEX_LOCK;
 	uint32_t type, lock, waiters;
 	if (!(q->call.expected & MUSL_WAITERS_BIT) || !read_word(q, base, &type) ||
-	    !read_word(q, base + MUSL_MUTEX_LOCK, &lock) || !read_word(q, base + MUSL_MUTEX_WAITERS, &waiters))
+	    !read_word(q, base + MUSL_MUTEX_LOCK, &lock) ||
+	    !read_word(q, base + MUSL_MUTEX_WAITERS, &waiters))
 		return false;
 	uint32_t holder = WORD_TID(lock);
-	if (type > MUSL_MUTEX_TYPE_MAX || !waiters || waiters > THREAD_ID_MAX || !holder || holder > THREAD_ID_MAX)
+	if (type > MUSL_MUTEX_TYPE_MAX || !waiters || waiters > THREAD_ID_MAX || !holder ||
+	    holder > THREAD_ID_MAX)
 		return false;
 	bool is_normal = (type & 15) == 0;
 	if (is_normal && holder != MUSL_EBUSY)
@@ -431,8 +497,8 @@ static struct lock_view musl_rwlock(const struct lock_question *q, bool wants_to
 {
 	uint32_t count = q->call.expected & ~MUSL_WAITERS_BIT;
 	bool write_locked = count == MUSL_WRITE_LOCKED;
-	struct lock_view view = unowned_lock(q, LOCK_TYPE_RWLOCK,
-					     wants_to_read ? WAIT_MODE_SHARED : WAIT_MODE_EXCLUSIVE);
+	struct lock_view view =
+		unowned_lock(q, LOCK_TYPE_RWLOCK, wants_to_read ? WAIT_MODE_SHARED : WAIT_MODE_EXCLUSIVE);
 	view.role = write_locked ? WAIT_ROLE_PLAIN : WAIT_ROLE_BEHIND_READERS;
 	view.reader_count = write_locked ? 0 : count;
 	return view;
@@ -450,13 +516,14 @@ static struct lock_view recognise_musl(const struct lock_question *q)
 	case LOCK_HINT_BARRIER:
 	case LOCK_HINT_JOIN:
 	case LOCK_HINT_ONCE:
-		if (q->call.expected & MUSL_WAITERS_BIT && q->hint == LOCK_HINT_COND && musl_mutex_fits(q, &view))
+		if (q->call.expected & MUSL_WAITERS_BIT && q->hint == LOCK_HINT_COND &&
+		    musl_mutex_fits(q, &view))
 			return view;
-		return event_view(q->hint == LOCK_HINT_COND ? LOCK_TYPE_COND
-				  : q->hint == LOCK_HINT_SEM ? LOCK_TYPE_SEM
+		return event_view(q->hint == LOCK_HINT_COND	 ? LOCK_TYPE_COND
+				  : q->hint == LOCK_HINT_SEM	 ? LOCK_TYPE_SEM
 				  : q->hint == LOCK_HINT_BARRIER ? LOCK_TYPE_BARRIER
-				  : q->hint == LOCK_HINT_JOIN ? LOCK_TYPE_JOIN
-							      : LOCK_TYPE_ONCE,
+				  : q->hint == LOCK_HINT_JOIN	 ? LOCK_TYPE_JOIN
+								 : LOCK_TYPE_ONCE,
 				  q->call.address, true);
 	case LOCK_HINT_LIBC_LOCK:
 		return unowned_lock(q, LOCK_TYPE_MUTEX, WAIT_MODE_EXCLUSIVE);
@@ -496,7 +563,9 @@ struct lock_view lock_recognise(const struct lock_question *question)
 	case FUTEX_CALL_WAIT_BITSET:
 		if (question->libc_kind == EVENT_LIBC_MUSL)
 			return recognise_musl(question);
-		return question->hint != LOCK_HINT_NONE ? glibc_by_hint(question) : glibc_by_words(question);
+		return question->hint == LOCK_HINT_NONE || question->hint == LOCK_HINT_STATIC
+			       ? glibc_by_words(question)
+			       : glibc_by_hint(question);
 	case FUTEX_CALL_WAITV:
 	case FUTEX_CALL_NONE:
 		break;

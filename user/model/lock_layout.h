@@ -32,6 +32,12 @@ enum lock_hint {
 	LOCK_HINT_RUST_READ,
 	LOCK_HINT_RUST_WRITE,
 	LOCK_HINT_PARK, /* idle by design: thread::park, a run-time's own sleep */
+	/*
+	 * Static functions of the C library without a name, and above them the program: an exported function
+	 * has jumped into one. In glibc that is sem_wait, pthread_once, pthread_join, or pthread_mutex_lock of
+	 * a PI or robust mutex; those that wait for a condition, a barrier or a rwlock have a frame and a name.
+	 */
+	LOCK_HINT_STATIC,
 };
 
 /* Looks at the innermost frames only, up to the first that isn't a lock function's. */

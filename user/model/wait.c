@@ -77,7 +77,7 @@ static const struct thread *find_join_target(const struct world *world, const st
 			return target;
 		return NULL;
 	}
-	if (hint != LOCK_HINT_JOIN)
+	if (hint != LOCK_HINT_JOIN && hint != LOCK_HINT_STATIC)
 		return NULL;
 	size_t looked_at_count = 0;
 	array_each(&thread->process->threads, slot) {
