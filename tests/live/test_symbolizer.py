@@ -150,4 +150,15 @@ def _():
     assert not children_of(watch.pid)
 
 
+@test("stacks of two processes in one answer: a question about the second one never comes too early")
+def _():
+    need_bpf()
+    # The owner's process and the waiter's are unwound together; the worker may be at the second already when
+    # the first one's stack is taken in.
+    workload = Workload("stopped_holder")
+    for _ in range(30):
+        answer = ask("why", workload.pid, "--min-wait=0")
+        assert answer.summary["lost"]["symbolizer_failed"] == 0, answer.summary["lost"]
+
+
 main()

@@ -368,7 +368,7 @@ static int take_asks(struct run *run)
 }
 
 /* Waits until there is something to do. Returns 0, -ETIMEDOUT at the deadline. */
-static int wait_for_worker(struct run *run)
+static int wait_for_worker(struct run *run, bool *ret_asks)
 {
 	struct conversation *conversation = run->conversation;
 	bool has_more = run->sent < run->exchange->count;
@@ -381,6 +381,7 @@ static int wait_for_worker(struct run *run)
 		return -ETIMEDOUT;
 	uint64_t left_ms = (conversation->deadline_ns - waited_ns) / NS_PER_MS + 1;
 	int ready = poll(wait, 2, (int)left_ms);
+	*ret_asks = ready > 0 && wait[1].revents;
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	return ready ? 0 : -ETIMEDOUT;
@@ -390,12 +391,16 @@ static int converse(struct run *run)
 {
 	int err = send_requests(run);
 	while (!err && run->answered < run->exchange->count) {
-		err = wait_for_worker(run);
-		/* Asks first: the worker waits for the answer. */
-		if (!err)
-			err = take_asks(run);
+		bool asks = false;
+		err = wait_for_worker(run, &asks);
+		/*
+		 * Replies first: the question may belong to the request after the one that they complete, and all
+		 * that were sent before it have arrived. A question that comes later waits for the next round.
+		 */
 		if (!err)
 			err = take_replies(run);
+		if (!err && asks)
+			err = take_asks(run);
 		if (!err)
 			err = send_requests(run);
 	}
