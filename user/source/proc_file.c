@@ -196,8 +196,9 @@ static ssize_t fill(struct proc_lines *lines)
 	}
 	if (room > lines->left_bytes)
 		room = (size_t)lines->left_bytes;
-	ssize_t got = lines->guarded ? proc_guarded_read(lines->fd, lines->buffer + lines->end, room, -1, NULL)
-				     : read(lines->fd, lines->buffer + lines->end, room);
+	ssize_t got = lines->guarded
+			      ? proc_guarded_read(lines->fd, lines->buffer + lines->end, room, -1, NULL)
+			      : read(lines->fd, lines->buffer + lines->end, room);
 	if (got < 0)
 		return proc_error(lines->guarded ? (int)-got : errno);
 	lines->end += (size_t)got;
