@@ -105,6 +105,12 @@ def need_command(*names):
             raise Skip("no " + name)
 
 
+def need_device(path):
+    """A device that a container may not have been given."""
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise Skip("optional: no " + path)
+
+
 def optional_command(*names):
     """Language run-times that a machine may lack."""
     for name in names:

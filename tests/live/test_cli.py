@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (HOLDUP, Workload, at_end, main, need_command, need_root, public_copy, run, test,  # noqa: E402
+from live import (HOLDUP, Workload, at_end, main, need_bpf, need_command, need_root, public_copy, run, test,  # noqa: E402
                   wait_until)
 
 MIN_WAIT = "--min-wait=200ms"
@@ -297,6 +297,20 @@ def _():
     for verb in ("top", "daemon", "record"):
         answer = run(verb)
         assert answer.status == 2 and "unknown verb" in answer.errors, answer.errors
+
+
+@test("totals count what was looked at, however the processes were chosen")
+def _():
+    need_bpf()
+    pair = [Workload("abba"), Workload("abba")]
+    counts = [len(os.listdir("/proc/%d/task" % workload.pid)) for workload in pair]
+    pids = [str(workload.pid) for workload in pair]
+    for source in ("--source=bpf", "--source=procfs"):
+        for chosen, threads in ((pids[:1], counts[0]), (pids, sum(counts))):
+            summary = run("scan", "--json", source, "-p", ",".join(chosen)).parse().summary
+            assert (summary["processes"], summary["threads"]) == (len(chosen), threads), (source, chosen, summary)
+        everything = run("scan", "--json", source).parse().summary
+        assert everything["processes"] > 2 and everything["threads"] > sum(counts), everything
 
 
 main()

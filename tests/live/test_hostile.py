@@ -10,8 +10,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (HOLDUP, WORKLOADS, Workload, ask, at_end, main, need_bpf, need_root, run,  # noqa: E402
-                  stack_of, temporary_directory, test, thread_of)
+from live import (HOLDUP, WORKLOADS, Workload, ask, assert_in_order, assert_silent, at_end,  # noqa: E402
+                  functions_of, main, need_bpf, need_device, need_root, run, stack_of, temporary_directory, test,
+                  thread_of, wait_until)
 
 # C0 without the line end, DEL, and C1 as UTF-8 or as a raw byte.
 CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]")
@@ -104,6 +105,89 @@ for stack_form, stack_what in (("nowhere", "unmapped memory"), ("edge", "the end
         assert thread["stack_incomplete"], thread
         owner = thread_of(finding, workload.tid("holder"))
         assert owner and stack_of(finding, owner), finding["threads"]
+        # One for the one stack that ended early, however often it was tried.
+        assert answer.summary["lost"]["unwind_incomplete"] == 1, answer.summary["lost"]
+
+
+# Not a measure of speed: what reads a locked address space waits for ever.
+PROMPT_SECONDS = 10
+SOURCES = ("--source=bpf", "--source=procfs")
+
+
+def is_blocked(tid):
+    with open("/proc/%d/stat" % tid, encoding="utf-8", errors="replace") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] == "D"
+
+
+for locked_source in SOURCES:
+    @test("an address space that is locked (%s): why and scan return, and say that the verdict is open" %
+          locked_source)
+    def _(source=locked_source):
+        need_bpf()
+        need_device("/dev/fuse")
+        workload = Workload("locked_memory")
+        unmapper = workload.tid("unmapper")
+        wait_until(lambda: is_blocked(unmapper), 30, "munmap() waits for the lock")
+        answer = ask("why", workload.pid, source, "--min-wait=200ms", timeout=PROMPT_SECONDS)
+        # What can't be read is no ground for a verdict, nor for an all-clear.
+        assert_silent(answer)
+        notes = " ".join(answer.process["notes"])
+        assert "address space is locked" in notes and "open" in notes, notes
+        assert "unmapper (%d) in munmap" % unmapper in notes, notes
+        assert answer.process["verdict"].startswith("undecided"), answer.process["verdict"]
+        assert answer.summary["lost"]["unreadable_words"] > 0, answer.summary["lost"]
+        for label in ("dl-a", "dl-b"):
+            thread = thread_of(answer.process, workload.tid(label))
+            assert thread["waits_for"] and thread["syscall"] == "futex", thread
+        text = run("why", workload.pid, source, timeout=PROMPT_SECONDS).output.decode()
+        assert "undecided" in text and "unmapper (%d)" % unmapper in text, text
+        for targets in (("-p", workload.pid), ()):
+            scan = ask("scan", source, *targets, timeout=PROMPT_SECONDS)
+            wrong = [item["summary"] for item in scan.findings if item["process"]["pid"] == workload.pid]
+            assert not wrong, wrong
+        watch = ask("watch", "-p", workload.pid, source, "--count=20", "--interval=20ms", timeout=2 * PROMPT_SECONDS)
+        assert_silent(watch)
+        assert watch.summary["scans"] == 20, watch.summary
+
+    @test("a futex word on a page whose faults nobody answers (%s): told, and counted as unreadable" % locked_source)
+    def _(source=locked_source):
+        need_bpf()
+        workload = Workload("uffd_word")
+        for verb in (("why", workload.pid), ("scan", "-p", workload.pid)):
+            answer = ask(*verb, source, timeout=PROMPT_SECONDS)
+            assert_silent(answer)
+            assert answer.summary["lost"]["unreadable_words"] > 0, answer.summary["lost"]
+        process = ask("why", workload.pid, source, timeout=PROMPT_SECONDS).process
+        assert thread_of(process, workload.tid("trap-waiter"))["waits_for"], process["threads"]
+        # Its address space as such is free.
+        assert not any("locked" in note for note in process["notes"]), process["notes"]
+
+
+@test("10,000 threads behind one mutex: one finding, and one stack for all of them")
+def _():
+    need_bpf()
+    count = 10000
+    workload = Workload("pool", str(count))
+    for verb in (("scan", "-p", workload.pid), ("why", workload.pid)):
+        answer = ask(*verb, "--min-wait=200ms")
+        finding = answer.finding
+        assert finding["kind"] == "stalled_waiter", finding["summary"]
+        lock = finding["locks"][0]
+        assert (lock["name"], lock["waiters"], lock["owner_tid"]) == ("m1", count, workload.pid), lock
+        # The root and the first 32 of the queue; the others are a number.
+        assert len(finding["threads"]) == 33 and finding["more_threads"] == count - 32, finding["more_threads"]
+        victims = [thread for thread in finding["threads"] if thread["tid"] != workload.pid]
+        first = [thread for thread in victims if not thread["same_as"]]
+        assert len(first) == 1 and first[0]["same_count"] == 32, [thread["tid"] for thread in first]
+        assert_in_order(("pthread_mutex_lock", "handle_request", "pool_worker"), functions_of(finding, first[0]),
+                        "a waiter")
+        assert answer.summary["threads"] == count + 1, answer.summary
+    # `why` shows them all, as one group.
+    groups = [thread for thread in answer.process["threads"] if not thread.get("same_as")]
+    assert sum(thread.get("same_count", 1) for thread in groups) == count + 1, len(groups)
+    assert len(groups) <= 3, [thread["tid"] for thread in groups]
+    text = run("why", workload.pid, "--min-wait=200ms").output.decode()
+    assert len(text.splitlines()) < 120, len(text.splitlines())
 
 
 @test("32,000 threads behind one mutex")

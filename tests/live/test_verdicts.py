@@ -200,6 +200,9 @@ def _():
     assert (lock["type"], lock["owner_tid"]) == ("mutex", int(workload.fact("holder"))), lock
     holder = thread_of(finding, lock["owner_tid"])
     assert holder["state"] == "stopped", holder
+    # Its registers hold still as those of a sleeper do.
+    assert_in_order(("raise", "main"), functions_of(finding, holder), "holder")
+    assert not holder["stack_incomplete"], holder
     waiter = thread_of(finding, workload.pid)
     assert_in_order(("append_record", "main"), functions_of(finding, waiter), "appender")
     assert_age(workload, finding, "appender")
