@@ -139,108 +139,37 @@ START_TEST(long_nops_where_the_kernel_emulates_them)
 END_TEST
 
 /* Instructions that write the first argument's register, in all the ways there are. */
-#define WRITERS(X)                                                                                                                     \
-	X(mov, "mov %rsi, %rdi")                                                                                                       \
-	X(mov_32, "mov %esi, %edi") X(mov_16, "mov %si, %di") X(mov_8, "mov %sil, %dil") X(mov_number, "mov"                           \
-												       " $"                            \
-												       "1, "                           \
-												       "%ed"                           \
-												       "i") X(                         \
-		load,                                                                                                                  \
-		"mov (%rdi), %rdi") X(far_number,                                                                                      \
-				      "movabs $0x1234567890, %rdi") X(extend,                                                          \
-								      "movzbl %al, %edi") X(sign_extend,                               \
-											    "movslq %eax, "                            \
-											    "%rdi") X(lea,                             \
-												      "lea "                           \
-												      "8(%"                            \
-												      "rdi)"                           \
-												      ", "                             \
-												      "%rd"                            \
-												      "i")                             \
-		X(xor, "xor %edi, %edi") X(add, "add $1, %rdi") X(neg, "neg %rdi") X(not, "not %rdi") X(                               \
-			inc,                                                                                                           \
-			"inc %rdi") X(shift,                                                                                           \
-				      "shl $1, %rdi") X(double_shift,                                                                  \
-							"shld $1, %rax, %rdi") X(swap,                                                 \
-										 "bswap %rdi") X(multiply,                             \
-												 "imul $3, "                           \
-												 "%rax, "                              \
-												 "%rdi")                               \
-			X(multiply_2, "imul %rax, %rdi") X(xchg, "xchg %rdi, %rax") X(xchg_2, "xchg %rax, "                            \
-											      "%rdi") X(                               \
-				xchg_memory,                                                                                           \
-				"xchg %rdi, (%rsi)") X(xadd,                                                                           \
-						       "xadd %rdi, %rax") X(xadd_memory,                                               \
-									    "xadd %rdi, (%rsi)") X(xadd_2,                             \
-												   "xadd "                             \
-												   "%rax, "                            \
-												   "%rdi")                             \
-				X(cmpxchg, "cmpxchg %rax, %rdi") X(cmov, "cmove %rax, %rdi") X(                                        \
-					set,                                                                                           \
-					"sete %dil") X(pop,                                                                            \
-						       "push $1; pop %rdi") X(bit_scan,                                                \
-									      "bsf %rax, %rdi") X(bit_set,                             \
-												  "bts $1, "                           \
-												  "%rdi")                              \
-					X(population, "popcnt %rax, %rdi") X(trailing, "tzcnt %rax, %rdi") X(                          \
-						leading,                                                                               \
-						"lzcnt %rax, %rdi") X(and_not,                                                         \
-								      "andn %rax, %rcx, %rdi") X(reset_lowest,                         \
-												 "blsr "                               \
-												 "%rax, "                              \
-												 "%rdi")                               \
-						X(extract, "bextr %rax, %rcx, %rdi") X(rotate, "rorx $1, "                             \
-											       "%rax, %rdi") X(                        \
-							mulx, "mulx %rax, %rdi, %rcx") X(mulx_2,                                       \
-											 "mulx %rax, %rcx, "                           \
-											 "%rdi") X(deposit,                            \
-												   "pdep "                             \
-												   "%rax, "                            \
-												   "%rcx, "                            \
-												   "%rdi")                             \
-							X(carry, "adcx %rax, %rdi") X(checksum, "crc32q "                              \
-												"%rax, "                               \
-												"%rdi") X(                             \
-								random,                                                                \
-								"rdrand %rdi") X(thread,                                               \
-										 "rdfsbase %rdi") X(from_vector,                       \
-												    "movq "                            \
-												    "%xmm0,"                           \
-												    " %rdi")                           \
-								X(from_vector_32, "movd %xmm0, %edi") X(                               \
-									from_vector_avx,                                               \
-									"vmovq %xmm0, %rdi") X(mask,                                   \
-											       "movmskpd "                             \
-											       "%xmm0, "                               \
-											       "%edi")                                 \
-									X(mask_avx, "vpmovmskb %ymm0, %edi") X(                        \
-										convert, "cvttsd2si %xmm0, "                           \
-											 "%rdi") X(convert_avx,                        \
-												   "vcvttsd"                           \
-												   "2si "                              \
-												   "%xmm0, "                           \
-												   "%rdi") X(pick,                     \
-													     "pextrq $1, %xmm0, %rdi") \
-										X(pick_16, "pextrw $1, "                               \
-											   "%xmm0, %edi") X(                           \
-											store_string,                                  \
-											"stosb") X(repeat,                             \
-												   "rep "                              \
-												   "stosq") X(move_string,             \
-													      "movsb")                 \
-											X(compare_string,                              \
-											  "cmpsb") X(scan_string,                      \
-												     "repne"                           \
-												     " scas"                           \
-												     "b") X(segment,                   \
-													    "mov %ds, %edi")           \
-												X(segment_limit,                       \
-												  "lsl "                               \
-												  "%eax, "                             \
-												  "%edi")                              \
-													X(swapped_load,                \
-													  "movbe (%rax), %rdi")
+/* clang-format off */
+#define WRITERS(X) \
+	X(load, "mov (%rdi), %rdi") X(inc, "inc %rdi") X(xchg_memory, "xchg %rdi, (%rsi)") \
+	X(set, "sete %dil") X(leading, "lzcnt %rax, %rdi") X(mulx, "mulx %rax, %rdi, %rcx") \
+	X(random, "rdrand %rdi") X(from_vector_avx, "vmovq %xmm0, %rdi") \
+	X(convert, "cvttsd2si %xmm0, %rdi") X(store_string, "stosb") X(seed, "rdseed %rdi") \
+	X(sub, "sub $8, %rdi") X(or, "or $1, %dil") X(extend_16, "movzwl (%rdi), %edi") \
+	X(exchange_low, "xchg %al, %dil") X(dot, "sarx %rax, %rcx, %rdi") \
+	X(mov, "mov %rsi, %rdi") X(mov_32, "mov %esi, %edi") X(mov_16, "mov %si, %di") \
+	X(mov_8, "mov %sil, %dil") X(mov_number, "mov $1, %edi") \
+	X(far_number, "movabs $0x1234567890, %rdi") X(extend, "movzbl %al, %edi") \
+	X(sign_extend, "movslq %eax, %rdi") X(lea, "lea 8(%rdi), %rdi") X(xor, "xor %edi, %edi") \
+	X(add, "add $1, %rdi") X(neg, "neg %rdi") X(not, "not %rdi") X(shift, "shl $1, %rdi") \
+	X(double_shift, "shld $1, %rax, %rdi") X(swap, "bswap %rdi") \
+	X(multiply, "imul $3, %rax, %rdi") X(multiply_2, "imul %rax, %rdi") \
+	X(xchg, "xchg %rdi, %rax") X(xchg_2, "xchg %rax, %rdi") X(xadd, "xadd %rdi, %rax") \
+	X(xadd_memory, "xadd %rdi, (%rsi)") X(xadd_2, "xadd %rax, %rdi") \
+	X(cmpxchg, "cmpxchg %rax, %rdi") X(cmov, "cmove %rax, %rdi") X(pop, "push $1; pop %rdi") \
+	X(bit_scan, "bsf %rax, %rdi") X(bit_set, "bts $1, %rdi") \
+	X(population, "popcnt %rax, %rdi") X(trailing, "tzcnt %rax, %rdi") \
+	X(and_not, "andn %rax, %rcx, %rdi") X(reset_lowest, "blsr %rax, %rdi") \
+	X(extract, "bextr %rax, %rcx, %rdi") X(rotate, "rorx $1, %rax, %rdi") \
+	X(mulx_2, "mulx %rax, %rcx, %rdi") X(deposit, "pdep %rax, %rcx, %rdi") \
+	X(carry, "adcx %rax, %rdi") X(checksum, "crc32q %rax, %rdi") X(thread, "rdfsbase %rdi") \
+	X(from_vector, "movq %xmm0, %rdi") X(from_vector_32, "movd %xmm0, %edi") \
+	X(mask, "movmskpd %xmm0, %edi") X(mask_avx, "vpmovmskb %ymm0, %edi") \
+	X(convert_avx, "vcvttsd2si %xmm0, %rdi") X(pick, "pextrq $1, %xmm0, %rdi") \
+	X(pick_16, "pextrw $1, %xmm0, %edi") X(repeat, "rep stosq") X(move_string, "movsb") \
+	X(compare_string, "cmpsb") X(scan_string, "repne scasb") X(segment, "mov %ds, %edi") \
+	X(segment_limit, "lsl %eax, %edi") X(swapped_load, "movbe (%rax), %rdi")
+/* clang-format on */
 
 #define WRITER_CODE(name, text) \
 	CODE(w_##name, "w_" #name "_site: " text "; push %rbx; ret; w_" #name "_end:");
@@ -265,18 +194,17 @@ START_TEST(argument_is_written)
 END_TEST
 
 /* Instructions that leave both arguments alone, though they name them. */
-#define READERS(X)                                                                                           \
-	X(cmp, "cmp $1, %rdi")                                                                               \
-	X(cmp_2, "cmp %rdi, %rsi") X(test, "test %rdi, %rdi") X(bit, "bt $1, %rdi")                          \
-		X(copy, "mov %rdi, %rax") X(load, "mov (%rdi), %eax") X(store, "mov %rsi, (%rdi)")           \
-			X(compare_memory, "cmpl $2, 0x30(%rdi)") X(index, "lea (%rdi,%rsi,8), %rax")         \
-				X(locked, "lock cmpxchg %edx, (%rdi)") X(add, "lock xadd %eax, (%rdi)")      \
-					X(other, "xchg %rax, %rcx") X(to_vector, "movq %rdi, %xmm0")         \
-						X(cpuid, "cpuid") X(clock, "rdtsc") X(thread,                \
-										      "mov %fs:0x2d0, %eax") \
-							X(fence, "mfence") X(sum, "add %rdi, %rax")          \
-								X(condition, "cmove %rdi, %rax")             \
-									X(load_string, "add %rsi, (%rdi)")
+/* clang-format off */
+#define READERS(X) \
+	X(cmp, "cmp $1, %rdi") X(cmp_2, "cmp %rdi, %rsi") X(test, "test %rdi, %rdi") \
+	X(bit, "bt $1, %rdi") X(copy, "mov %rdi, %rax") X(load, "mov (%rdi), %eax") \
+	X(store, "mov %rsi, (%rdi)") X(compare_memory, "cmpl $2, 0x30(%rdi)") \
+	X(index, "lea (%rdi,%rsi,8), %rax") X(locked, "lock cmpxchg %edx, (%rdi)") \
+	X(add, "lock xadd %eax, (%rdi)") X(other, "xchg %rax, %rcx") \
+	X(to_vector, "movq %rdi, %xmm0") X(cpuid, "cpuid") X(clock, "rdtsc") \
+	X(thread, "mov %fs:0x2d0, %eax") X(fence, "mfence") X(sum, "add %rdi, %rax") \
+	X(condition, "cmove %rdi, %rax") X(load_string, "add %rsi, (%rdi)")
+/* clang-format on */
 
 #define READER_CODE(name, text) CODE(r_##name, text "; r_" #name "_site: push %rbx; ret; r_" #name "_end:");
 READERS(READER_CODE)
