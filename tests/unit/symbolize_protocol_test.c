@@ -14,6 +14,7 @@
 
 #include "child.h"
 #include "symbolize/conversation.h"
+#include "symbolize/probe_site_request.h"
 #include "symbolize/unwind_request.h"
 #include "unit.h"
 
@@ -454,5 +455,99 @@ START_TEST(unknown_flags_are_dropped)
 }
 END_TEST
 
+/* A probe on the word of a liar could hurt any process: its place at least is checked. */
+struct site_lie {
+	struct message_probe_sites head;
+	struct message_probe_site site;
+	char name[8];
+};
+
+static const struct site_lie honest_site = {
+	.head = { .count = 1, .is_last = 1 },
+	.site = { .mapping_start = CODE,
+		  .file_offset = 0x40,
+		  .function = EVENT_FUNCTION_MUTEX_LOCK,
+		  .entry_distance_bytes = 4,
+		  .return_address_offset_bytes = 8,
+		  .flags = EVENT_SITE_EMULATED,
+		  .libc_kind = EVENT_LIBC_MUSL,
+		  .name_bytes = 4 },
+	.name = "lock",
+};
+
+static void send_site(int requests, const struct site_lie *lie)
+{
+	uint64_t id = await_request(requests, MESSAGE_FIND_PROBE_SITES);
+	send_raw(requests, MESSAGE_PROBE_SITES, id, lie,
+		 sizeof(lie->head) + sizeof(lie->site) + strlen(lie->name));
+	linger();
+}
+
+#define SITE_LIAR(name_, change)                   \
+	static void name_(int requests, int asks)  \
+	{                                          \
+		struct site_lie lie = honest_site; \
+		change;                            \
+		send_site(requests, &lie);         \
+	}
+
+SITE_LIAR(tells_the_truth, (void)0)
+SITE_LIAR(sites_in_the_stack, lie.site.mapping_start = STACK)
+SITE_LIAR(sites_nowhere, lie.site.mapping_start = CODE + 4096)
+SITE_LIAR(sites_beyond, lie.site.file_offset = 1 << 30)
+SITE_LIAR(sites_of_nothing, lie.site.function = 0)
+SITE_LIAR(sites_of_the_unknown, lie.site.function = EVENT_FUNCTION_COUNT)
+SITE_LIAR(sites_far_from_entry, lie.site.entry_distance_bytes = 0x41)
+SITE_LIAR(sites_deep_in_the_stack, lie.site.return_address_offset_bytes = UINT32_MAX)
+SITE_LIAR(sites_with_odd_flags, lie.site.flags = 1u << 31)
+SITE_LIAR(sites_of_no_libc, lie.site.libc_kind = EVENT_LIBC_MUSL + 1)
+SITE_LIAR(sites_with_a_long_name, lie.site.name_bytes = PROBE_SITE_NAME_MAX + 1)
+SITE_LIAR(sites_beyond_its_packet, lie.site.name_bytes = 100)
+SITE_LIAR(more_sites_than_it_sends, lie.head.count = 2)
+SITE_LIAR(too_many_sites, lie.head.count = UINT32_MAX)
+
+static struct event_list find_sites(struct stage *stage)
+{
+	struct event_list list = { 0 };
+	const struct event_sink sink = event_list_sink(&list);
+	ck_assert_int_eq(probe_site_request_run(&stage->conversation, stage->process, &sink), 0);
+	return list;
+}
+
+START_TEST(senseless_sites_end_the_conversation)
+{
+	static const villain villains[] = {
+		sites_in_the_stack,	 sites_nowhere,		  sites_beyond,
+		sites_of_nothing,	 sites_of_the_unknown,	  sites_far_from_entry,
+		sites_deep_in_the_stack, sites_with_odd_flags,	  sites_of_no_libc,
+		sites_with_a_long_name,	 sites_beyond_its_packet, more_sites_than_it_sends,
+		too_many_sites,
+	};
+	struct stage stage;
+	struct host_log log = { 0 };
+	begin(&stage, &log, tells_the_truth);
+	struct event_list list = find_sites(&stage);
+	struct event event = list_record(&list, EVENT_PROBE_SITE, 0);
+	ck_assert_uint_eq(event.probe_site->mapping_start, CODE);
+	ck_assert_uint_eq(event.probe_site->file_offset, 0x40);
+	ck_assert_uint_eq(event.probe_site->return_address_offset_bytes, 8);
+	ck_assert_str_eq(event.text[1], "lock");
+	ck_assert_uint_eq(list.record_count, 1);
+	event_list_release(&list);
+	end(&stage);
+	for (size_t i = 0; i < sizeof(villains) / sizeof(*villains); i++) {
+		begin(&stage, &log, villains[i]);
+		list = find_sites(&stage);
+		event = list_record(&list, EVENT_LOST, 0);
+		ck_assert_uint_eq(event.lost->cause, EVENT_LOST_SYMBOLIZER);
+		ck_assert_msg(list.record_count == 1, "villain %zu", i);
+		ck_assert_int_eq(stage.conversation.requests, -1);
+		event_list_release(&list);
+		end(&stage);
+	}
+}
+END_TEST
+
 UNIT_TESTS("symbolize_protocol", senseless_words_end_the_conversation, only_what_a_request_needs_is_given,
-	   memory_is_rationed, senseless_names_end_the_conversation, unknown_flags_are_dropped)
+	   memory_is_rationed, senseless_names_end_the_conversation, unknown_flags_are_dropped,
+	   senseless_sites_end_the_conversation)

@@ -65,7 +65,7 @@ static bool is_sane(const struct client_process *process, const struct message_p
 	       site->file_offset >= mapping->map.offset &&
 	       site->file_offset - mapping->map.offset < mapping->map.end - mapping->map.start &&
 	       site->entry_distance_bytes < PROBE_WINDOW_BYTES &&
-	       site->entry_distance_bytes <= site->file_offset &&
+	       site->entry_distance_bytes <= site->file_offset - mapping->map.offset &&
 	       site->return_address_offset_bytes <= PROBE_STACK_MAX_BYTES &&
 	       !(site->flags & ~(uint32_t)(EVENT_SITE_EMULATED | EVENT_SITE_REPEATS)) &&
 	       site->libc_kind <= EVENT_LIBC_MUSL && site->name_bytes <= PROBE_SITE_NAME_MAX;
