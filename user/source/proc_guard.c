@@ -134,7 +134,7 @@ ssize_t proc_guarded_read(int fd, void *buffer, size_t length, int64_t offset,
 		return -ENOMEM;
 	int err = start(read);
 	if (err) {
-		pending_read_release(read);
+		read->owner_count = 1; /* it has no thread */
 		pending_read_release(read);
 		return err;
 	}
