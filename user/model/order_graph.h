@@ -28,6 +28,8 @@ enum {
 	ORDER_CYCLE_MAX = 12,
 	/* Guards of a witness that a cycle lists; all count when it is judged. */
 	ORDER_GUARDS_SHOWN = 8,
+	/* Cycles of different locks through the same call sites that are kept; more are only counted. */
+	ORDER_CYCLES_PER_SITES = 16,
 };
 
 struct order_limits {
@@ -51,7 +53,7 @@ struct order_limits order_default_limits(void);
 
 struct order_stats {
 	uint64_t nodes, edges, witnesses, threads, processes, acquisitions; /* now */
-	uint64_t cyclic_edges; /* edges inside strongly connected components, now */
+	uint64_t cyclic_nodes; /* nodes in strongly connected components of two or more, now */
 	uint64_t bytes; /* memory held */
 	uint64_t insert_visits; /* edges looked at by incremental insertions, since the start */
 	uint64_t deferred_edges; /* insertions that reached the cap */
@@ -116,7 +118,8 @@ struct order_cycle {
 	uint64_t guard; /* ORDER_SILENT_GUARDED: address of the lock */
 	bool coexisted; /* its edges were seen in times that overlap */
 	bool order_uncertain; /* the create/join history was too long to be looked through, or incomplete */
-	uint64_t instance_count; /* cycles of other locks through the same sites, this one included */
+	uint64_t site_key; /* the same for cycles through the same call sites in the same modes */
+	uint64_t instance_count; /* this one, and those through the same call sites that were only counted */
 	uint32_t step_count;
 	struct order_step steps[ORDER_CYCLE_MAX]; /* steps[i].wanted is steps[i + 1].held */
 };
@@ -169,7 +172,7 @@ int order_graph_apply(struct order_graph *graph, const struct event *event);
  */
 int order_graph_search(struct order_graph *graph, bool all_orders);
 
-/* The cycles kept, in the order of their finding; of one process, call site list and silence there is one. */
+/* The cycles kept, in the order of their finding; of the same locks, call sites and silence there is one. */
 size_t order_graph_cycle_count(const struct order_graph *graph);
 const struct order_cycle *order_graph_cycle(const struct order_graph *graph, size_t index);
 

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "model/order_table.h"
+
+#include <stdlib.h>
+
+#define FIRST_CAPACITY 16
+#define DOUBLE_BELOW (1u << 20)
+/* Slots never fill beyond 3/4. */
+#define LOAD_NUMERATOR 3
+#define LOAD_DENOMINATOR 4
+
+bool order_grow(void **items, uint32_t *capacity, uint32_t want, size_t item_bytes)
+{
+	if (want <= *capacity)
+		return true;
+	uint64_t next = *capacity ? *capacity : FIRST_CAPACITY;
+	while (next < want)
+		next += next < DOUBLE_BELOW ? next : next / 8;
+	if (next > UINT32_MAX)
+		return false;
+	void *grown = reallocarray(*items, next, item_bytes);
+	if (!grown)
+		return false;
+	*items = grown;
+	*capacity = (uint32_t)next;
+	return true;
+}
+
+void order_index_release(struct order_index *index)
+{
+	free(index->slots);
+	*index = (struct order_index){ 0 };
+}
+
+void order_index_add(struct order_index *index, uint64_t hash, uint32_t item)
+{
+	uint32_t mask = index->slot_count - 1, at = (uint32_t)hash & mask;
+	while (index->slots[at])
+		at = (at + 1) & mask;
+	index->slots[at] = item + 1;
+	index->count++;
+}
+
+bool order_index_reserve(struct order_index *index, const void *owner, order_hash_fn *hash_of)
+{
+	if (((uint64_t)index->count + 1) * LOAD_DENOMINATOR <= (uint64_t)index->slot_count * LOAD_NUMERATOR)
+		return true;
+	struct order_index bigger = { .slot_count = index->slot_count ? index->slot_count * 2 : FIRST_CAPACITY };
+	bigger.slots = bigger.slot_count ? calloc(bigger.slot_count, sizeof(*bigger.slots)) : NULL;
+	if (!bigger.slots)
+		return false;
+	for (uint32_t i = 0; i < index->slot_count; i++)
+		if (index->slots[i])
+			order_index_add(&bigger, hash_of(owner, index->slots[i] - 1), index->slots[i] - 1);
+	free(index->slots);
+	*index = bigger;
+	return true;
+}
+
+void order_index_remove(struct order_index *index, const void *owner, order_hash_fn *hash_of, uint32_t item)
+{
+	if (!index->slot_count)
+		return;
+	uint32_t mask = index->slot_count - 1, hole = (uint32_t)hash_of(owner, item) & mask;
+	while (index->slots[hole] != item + 1) {
+		if (!index->slots[hole])
+			return;
+		hole = (hole + 1) & mask;
+	}
+	/* Close the gap: an entry may move back only if its home doesn't lie behind the hole. */
+	for (uint32_t i = (hole + 1) & mask; index->slots[i]; i = (i + 1) & mask) {
+		uint32_t home = (uint32_t)hash_of(owner, index->slots[i] - 1) & mask;
+		if (((i - home) & mask) >= ((i - hole) & mask)) {
+			index->slots[hole] = index->slots[i];
+			hole = i;
+		}
+	}
+	index->slots[hole] = 0;
+	index->count--;
+}
