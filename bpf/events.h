@@ -420,7 +420,11 @@ enum event_task_what {
 	EVENT_TASK_FORK = 5, /* tgid created the process `other` */
 };
 
-/* What orders the work of threads: creation and join (never locks or condition variables). */
+/*
+ * What orders the work of threads: creation and join (never locks or condition variables). CREATE and JOIN may
+ * be followed by the locks that `tid` holds, struct event_held, as many as the record's size says: what is held
+ * from creation to join guards the thread.
+ */
 struct event_task {
 	struct event_header header;
 	event_u32 tgid, tid;

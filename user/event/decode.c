@@ -12,6 +12,7 @@ enum tail {
 	TAIL_BYTES, /* as many as the record's own length field says */
 	TAIL_FRAMES,
 	TAIL_HELD,
+	TAIL_HELD_REST, /* as many as fit into the record */
 };
 
 static const struct layout {
@@ -35,7 +36,7 @@ static const struct layout {
 	[EVENT_ACQUIRE] = { sizeof(struct event_acquire), TAIL_HELD, 0 },
 	[EVENT_LOCK_RESET] = { sizeof(struct event_lock_reset), TAIL_NONE, 0 },
 	[EVENT_PROBE_SITE] = { sizeof(struct event_probe_site), TAIL_STRINGS, 2 },
-	[EVENT_TASK] = { sizeof(struct event_task), TAIL_NONE, 0 },
+	[EVENT_TASK] = { sizeof(struct event_task), TAIL_HELD_REST, 0 },
 };
 
 /* Finds `count` NUL-terminated strings in the tail. Returns the bytes they take, 0 when they don't fit. */
@@ -125,6 +126,13 @@ long event_decode(const void *bytes, size_t available, struct event *ret_event)
 		event.bytes = tail + event.acquire->held_count * sizeof(*event.held);
 		event.byte_count = event.acquire->stack_bytes;
 		if (event.byte_count > tail_bytes - event.acquire->held_count * sizeof(*event.held))
+			return -EPROTO;
+		break;
+	case TAIL_HELD_REST:
+		event.held = (const void *)tail;
+		event.bytes = tail;
+		event.byte_count = tail_bytes / sizeof(*event.held) * sizeof(*event.held);
+		if (event.byte_count > EVENT_HELD_MAX * sizeof(*event.held))
 			return -EPROTO;
 		break;
 	}

@@ -45,7 +45,7 @@ struct event {
 	};
 	/* The strings behind the fixed part, in the order of events.h; all NUL-terminated; unused ones "". */
 	const char *text[3];
-	const struct event_held *held; /* of ACQUIRE */
+	const struct event_held *held; /* of ACQUIRE; of TASK (byte_count / sizeof(*held) of them) */
 	/* The bytes behind the fixed part of MEMORY and STACK; the frames of FRAMES; the stack of ACQUIRE. */
 	const uint8_t *bytes;
 	size_t byte_count;
