@@ -147,7 +147,8 @@ static int serve_names(struct worker *worker, const struct message *request, str
 }
 
 /* The sites of one file that lie in this mapping of it. */
-static int reply_sites(struct worker *worker, const struct message *request, const struct message_mapping *map)
+static int reply_sites(struct worker *worker, const struct message *request,
+		       const struct message_mapping *map)
 {
 	const struct probe_sites *sites = &worker->sites;
 	struct message_probe_sites head = { .left_out_count = sites->left_out_count };
