@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from live import (WORKLOADS, Workload, ask, at_end, main, need_bpf, need_command,  # noqa: E402
                   optional_command, physical_ips, stack_of, temporary_directory, test, thread_of, wait_until)
+from verdict import is_static_in_libc  # noqa: E402
 
 FRAME = re.compile(r"^#\d+\s+0x([0-9a-f]+)")
 THREAD = re.compile(r"^TID (\d+):")
@@ -195,8 +196,12 @@ def _():
         thread = thread_of(process, tid)
         assert not thread["stack_incomplete"], thread
         names = [frame["function"] for frame in stack_of(process, thread)]
-        outermost = ("_start",) if tid == workload.pid else ("clone3", "__clone3", "clone", "__clone")
-        assert names[-1] in outermost, names
+        if tid == workload.pid:
+            assert "main" in names and names[-1] == "_start", names
+            continue
+        outermost = stack_of(process, thread)[-1]
+        assert names[-1] in ("clone3", "__clone3", "clone", "__clone") or is_static_in_libc(outermost), names
+        assert names.index("worker") == len(names) - 3, names
 
 
 @test("frames have the source line where there is debug information, and inlined functions")
