@@ -31,6 +31,17 @@
  *   libc pid= kind=glibc|musl|unknown [version=2.36]
  *   descriptor pid= fd= [kind=0] text=		symbol pid= addr= [name=] [start=addr] [bytes=40] [module=app]
  *   lost cause=NAME [pid=0] [count=1]		tick t= [realtime=]
+ *
+ * Of the order tier, in any place, each at its own t= (default: the last one, plus 1 ms):
+ *   acquire tid= lock= [pid=last] [mode=x] [how=wait|try|again] [held=LOCK,...] [gen=0] [acq=] [site=acq]
+ *	[start=1s] [comm=] [fn=...]
+ *	a thread wants a lock. mode: x mutex, w rwlock to write, s to read, r to read past waiting writers,
+ *	p spin lock, m semaphore. held: what it holds, in the order of taking, each ADDRESS[:MODE][@ACQ][#GEN][!]
+ *	("!": taken by a trylock). acq= names the way of taking; left out it is made of lock, thread and whether
+ *	anything is held, and held= assumes the same of the thread's earlier ones. fn= is the stack of acq.
+ *   reset lock= gen= [pid=last] [tid=pid]		create tid= child= [pid=last] [handle=] [start=1s] [held=]
+ *   exit tid= [pid=last] [handle=]			join tid= handle= [pid=last] [held=]
+ *   exec pid=						fork pid= child=
  */
 #ifndef HOLDUP_EVENT_TEXT_H
 #define HOLDUP_EVENT_TEXT_H

@@ -64,6 +64,11 @@ void text_copy_comm(char comm[static EVENT_COMM_BYTES], const char *text);
 void text_emit(struct compiler *c, const void *fixed, size_t fixed_bytes, const char *const *strings,
 	       size_t string_count, const void *tail, size_t tail_bytes);
 
+/* A FRAMES record of "[module!]function[@file:line],...", innermost first. */
+void text_emit_frames(struct compiler *c, uint32_t tgid, uint32_t tid, uint64_t token, const char *functions);
+
+/* The verbs of the order tier. False: it is none of them. */
+bool text_compile_order_verb(struct compiler *c);
 /* Compiles the line, which is neither empty nor a scan. False: there is no such verb. */
 bool text_compile_verb(struct compiler *c);
 

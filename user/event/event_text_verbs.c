@@ -102,7 +102,7 @@ static struct frame_value parse_frame(char *text, size_t index)
 	return frame;
 }
 
-static void emit_frames(struct compiler *c, const struct event_thread *thread, const char *functions)
+void text_emit_frames(struct compiler *c, uint32_t tgid, uint32_t tid, uint64_t token, const char *functions)
 {
 	struct frame_value frames[LIST_MAX];
 	size_t count = 0;
@@ -110,9 +110,8 @@ static void emit_frames(struct compiler *c, const struct event_thread *thread, c
 	snprintf(copy, sizeof(copy), "%s", functions);
 	for (char *item; count < LIST_MAX && (item = strsep(&rest, ",")); count++)
 		frames[count] = parse_frame(item, count);
-	uint64_t token = thread->flags & EVENT_THREAD_HAS_ARRIVAL ? thread->run_count : thread->switch_count;
 	if (!c->err)
-		c->err = event_write_frames(c->sink, thread->tgid, thread->tid, token, EVENT_FRAMES_COMPLETE, frames,
+		c->err = event_write_frames(c->sink, tgid, tid, token, EVENT_FRAMES_COMPLETE, frames,
 					    count);
 }
 
@@ -155,7 +154,8 @@ static void compile_thread(struct compiler *c)
 	text_emit(c, &thread, sizeof(thread), NULL, 0, NULL, 0);
 	const char *functions = text_string(c, "fn", NULL);
 	if (functions)
-		emit_frames(c, &thread, functions);
+		text_emit_frames(c, thread.tgid, thread.tid, procfs ? thread.switch_count : thread.run_count,
+				 functions);
 }
 
 /* ---- lock words ---- */
@@ -344,5 +344,5 @@ bool text_compile_verb(struct compiler *c)
 			verbs[i].compile(c);
 			return true;
 		}
-	return false;
+	return text_compile_order_verb(c);
 }
