@@ -84,7 +84,11 @@ int symbolizer_name_addresses(struct symbolizer *symbolizer, uint32_t tgid, cons
 /*
  * PROBE_SITE records: for each lock function that the process maps (in its C library, in itself when it is
  * static, in libraries that bring their own) the cheapest sound instruction to probe, each (file, offset)
- * once. Functions not found are left out.
+ * once. Functions not found are left out. The entry of some can't be probed at all (glibc's pthread_spin_lock
+ * begins with a locked instruction, which no uprobe may replace): never probe what wasn't told.
+ * LOST records follow for functions beyond a table's bound (TABLE_FULL), or stand alone when the worker failed
+ * (SYMBOLIZER). That a place is executable memory of that file is checked; that an instruction begins there is
+ * the worker's word.
  */
 int symbolizer_find_probe_sites(struct symbolizer *symbolizer, uint32_t tgid, const struct event_sink *sink);
 
