@@ -304,4 +304,15 @@ for case_command in ("abba", "philosophers", "exited_owner", "join_cycle", "rwlo
         bare.check(workload, answer.finding)
 
 
+@test("/proc alone: a wait that was seen for a moment only is no finding, and the all-clear says so; watch decides")
+def _():
+    need_root()
+    workload = Workload("running_holder")
+    answer = ask("why", workload.pid, "--source=procfs")
+    assert not answer.findings, [item["summary"] for item in answer.findings]
+    assert any("holdup watch -p %d" % workload.pid in note for note in answer.process["notes"]), answer.process
+    watch = ask("watch", "-p", workload.pid, "--source=procfs", "-d", "4s")
+    assert "stalled_waiter" in {item["kind"] for item in watch.findings}, watch.findings
+
+
 main()

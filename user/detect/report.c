@@ -94,6 +94,29 @@ static void note_busy_memory(const struct process *process, struct evidence *evi
 		      blocked_text(process, evidence));
 }
 
+/* An all-clear by way of /proc is one for what was seen, which is a moment. */
+static void note_unknown_ages(const struct wait_graph *graph, const struct process *process,
+			      const struct finding_list *findings, struct evidence *evidence)
+{
+	size_t count = 0;
+	if (findings)
+		array_each(&findings->items, finding)
+			if ((*finding)->evidence.process.pid == process->tgid)
+				return;
+	array_each(&process->threads, slot) {
+		int index = wait_graph_node(graph, *slot);
+		const struct graph_node *node = index < 0 ? NULL : &graph->nodes.items[index];
+		count += (*slot)->sleep_began_earlier && node && node->lock >= 0 && node->wait.is_stable &&
+			 lock_type_has_holder(node->wait.lock.type);
+	}
+	if (count)
+		evidence_note(
+			evidence,
+			"/proc does not tell how long %zu thread%s waited for a lock already; see whether "
+			"that ends with: holdup watch -p %u",
+			count, count == 1 ? " has" : "s have", process->tgid);
+}
+
 static const char *verdict_of(const struct wait_graph *graph, const struct process *process,
 			      const struct finding_list *findings, struct evidence *evidence)
 {
@@ -165,6 +188,7 @@ static int fill_report(const struct wait_graph *graph, const struct process *pro
 	report->time_realtime_ns = world_realtime_ns(graph->world);
 	if (memory_is_busy(process))
 		note_busy_memory(process, &report->evidence);
+	note_unknown_ages(graph, process, findings, &report->evidence);
 	if (!process_is_complete(graph->world, process))
 		evidence_note(&report->evidence,
 			      "not every thread could be seen: some records were lost, or threads "
