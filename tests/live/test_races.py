@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import Workload, ask, children_of, main, need_bpf, run, test  # noqa: E402
+from live import Workload, ask, children_of, main, need_bpf, need_root, run, test  # noqa: E402
 
 ASKINGS = 30
 SOURCES = ("--source=bpf", "--source=procfs")
@@ -38,6 +38,19 @@ for churn_form in ("threads", "fork", "exec", "exit"):
             check(run("why", workload.pid, "--json", SOURCES[asking % 2]))
         check(run("watch", "-p", workload.pid, "--json", "-d", "2s", "--interval=20ms"))
         assert workload.alive()
+
+
+@test("churn threads, 100 times through /proc: threads whose listing is patchy are never taken for dead")
+def _():
+    need_root()
+    workload = Workload("churn", "threads")
+    seen_whole = 0
+    for _ in range(100):
+        answer = run("why", workload.pid, "--json", "--source=procfs")
+        check(answer)
+        seen_whole += not any("not every thread" in note for note in answer.process["notes"])
+    # Nor is the way out to claim that nothing could be seen.
+    assert seen_whole, "no listing ever settled"
 
 
 @test("short-lived children, asked about by id: their end is told, or they are diagnosed")
