@@ -119,22 +119,21 @@ static bool starts_with(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* Frames of the libraries that lock for the application; what is left is where the application locked. */
-static bool is_application(const struct frame *frame)
+bool evidence_is_application(const char *module_path, const char *function)
 {
 	static const char *const libraries[] = { "libc.", "libc-", "libpthread", "ld-", "libstdc++", "libc++" };
 	static const char *const functions[] = { "std::", "__gnu_cxx::", "__gthread", "core::", "boost::", "pthread_",
 						 "__pthread_", "___pthread_", "__GI_", "__lll_", "__futex", "futex_",
 						 "start_thread", "clone", "sem_wait", "__new_sem_wait", "do_futex_wait",
 						 "parking_lot", "<std::", "alloc::", "syscall", "__timedwait", "__wait" };
-	const char *module = base_name(frame->module);
+	const char *module = base_name(module_path);
 	for (size_t i = 0; i < sizeof(libraries) / sizeof(*libraries); i++)
 		if (starts_with(module, libraries[i]))
 			return false;
 	for (size_t i = 0; i < sizeof(functions) / sizeof(*functions); i++)
-		if (starts_with(frame->function, functions[i]))
+		if (starts_with(function, functions[i]))
 			return false;
-	return *frame->module || *frame->function;
+	return *module_path || *function;
 }
 
 uint64_t evidence_site_hash(const struct thread *thread)
@@ -143,7 +142,7 @@ uint64_t evidence_site_hash(const struct thread *thread)
 	int used = 0;
 	for (size_t i = 0; i < thread->frame_count && used < SITE_FRAMES; i++) {
 		const struct frame *frame = &thread->frames[i];
-		if (!is_application(frame))
+		if (!evidence_is_application(frame->module, frame->function))
 			continue;
 		const char *module = base_name(frame->module);
 		hash = hash_bytes(module, strlen(module), hash);
@@ -169,7 +168,7 @@ const char *evidence_site_text(struct evidence *evidence, const struct thread *t
 {
 	for (size_t i = 0; i < thread->frame_count; i++) {
 		const struct frame *frame = &thread->frames[i];
-		if (!is_application(frame) || !*frame->function)
+		if (!evidence_is_application(frame->module, frame->function) || !*frame->function)
 			continue;
 		if (*frame->file && frame->line)
 			return evidence_keepf(evidence, "%s:%u", base_name(frame->file), frame->line);

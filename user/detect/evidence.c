@@ -189,11 +189,9 @@ static const char *syscall_name(struct evidence_builder *builder, const struct e
 	return kept;
 }
 
-static const char *why_incomplete(const struct thread *thread)
+const char *evidence_stack_end(uint32_t end)
 {
-	if (!thread->has_frames)
-		return thread_has_stack(thread) ? "no stack was sampled" : "it runs";
-	switch (thread->frames_end) {
+	switch (end) {
 	case EVENT_FRAMES_COMPLETE:
 		return "";
 	case EVENT_FRAMES_NO_SAMPLE:
@@ -212,7 +210,14 @@ static const char *why_incomplete(const struct thread *thread)
 	return "ended early";
 }
 
-static const char *language_name(uint16_t language)
+static const char *why_incomplete(const struct thread *thread)
+{
+	if (!thread->has_frames)
+		return thread_has_stack(thread) ? "no stack was sampled" : "it runs";
+	return evidence_stack_end(thread->frames_end);
+}
+
+const char *evidence_language(uint16_t language)
 {
 	switch (language) {
 	case EVENT_LANGUAGE_C:
@@ -250,7 +255,7 @@ static void fill_stack(struct evidence_builder *builder, const struct thread *th
 			.file = keep(builder, frame->file),
 			.module = keep(builder, frame->module),
 			.build_id = keep(builder, frame->build_id),
-			.language = language_name(frame->language),
+			.language = evidence_language(frame->language),
 		};
 	}
 }

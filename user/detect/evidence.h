@@ -45,10 +45,18 @@ const char *evidence_age_text(struct evidence *evidence, uint64_t age_ns, bool i
 
 /* "mutex m1", "rwlock 0x55d0c0a0": how sentences call a lock of the evidence. */
 const char *evidence_lock_text(struct evidence *evidence, const struct finding_lock *lock);
+/* Why a list of frames ends early, "" when it doesn't (enum event_frames_end); the name of a language. */
+const char *evidence_stack_end(uint32_t end);
+const char *evidence_language(uint16_t language);
 /* What the thread does, for people (finding_thread.activity). */
 const char *evidence_activity(struct evidence_builder *builder, const struct thread *thread,
 			      const struct finding_thread *finding_thread);
 
+/*
+ * Is this frame the application's, and not of the libraries that lock for it? What is left is where the
+ * application locked.
+ */
+bool evidence_is_application(const char *module_path, const char *function);
 /* A hash of where an application waits: base names of modules and functions, no addresses, no ids. */
 uint64_t evidence_site_hash(const struct thread *thread);
 /* Hash of a kind and the sites of a cycle, the same whichever member comes first. */

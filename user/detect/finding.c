@@ -150,6 +150,15 @@ struct finding *finding_free(struct finding *finding)
 		return NULL;
 	evidence_release(&finding->evidence);
 	array_release(&finding->cycle);
+	array_each(&finding->edges, edge) {
+		array_each(&edge->witnesses, witness) {
+			free(witness->stack_from.frames);
+			free(witness->stack_to.frames);
+			array_release(&witness->guards);
+		}
+		array_release(&edge->witnesses);
+	}
+	array_release(&finding->edges);
 	free(finding);
 	return NULL;
 }

@@ -101,6 +101,25 @@ struct finding_cycle_step {
 	uint32_t held_by; /* tid of the next step; 0: an anonymous reader */
 };
 
+/* Who was seen to want one lock while holding another, and from where. */
+struct finding_witness {
+	uint32_t tid;
+	const char *comm;
+	struct finding_stack stack_from; /* where it took the lock that it held */
+	struct finding_stack stack_to; /* where it wanted the other one */
+	ARRAY(int) guards; /* indices of other locks that it held */
+	uint32_t more_guards; /* beyond those listed */
+};
+
+/* An order of two locks: one edge of an inversion's cycle. */
+struct finding_edge {
+	int from, to; /* indices of locks: held, wanted */
+	bool from_shared; /* held for reading */
+	enum wait_mode mode; /* of the wanted one */
+	uint32_t witness_count; /* threads, or ways, seen in all; one of them is listed */
+	ARRAY(struct finding_witness) witnesses;
+};
+
 struct finding_process {
 	uint32_t pid, ns_pid;
 	const char *comm, *exe, *build_id, *cgroup;
@@ -131,6 +150,7 @@ struct finding {
 	const char *advice; /* what to do, one or two sentences */
 	struct evidence evidence;
 	ARRAY(struct finding_cycle_step) cycle;
+	ARRAY(struct finding_edge) edges; /* of inversions: edges[i].to is edges[i + 1].from */
 };
 
 /* What `why` prints before the findings: every thread of one process. */
