@@ -132,12 +132,21 @@ static int hold_by_path(int dir, const char *root_name, const struct event_mappi
 	return -ESTALE;
 }
 
+static int open_by_host_path(const struct event_mapping *mapping, const char *path)
+{
+	int held = hold_by_path(AT_FDCWD, "/", mapping, path);
+	return held < 0 ? held : only_elf(open_held(held));
+}
+
 int proc_open_mapping(uint32_t tgid, const struct event_mapping *mapping, const char *path)
 {
 	/* "[heap]", "[vdso]" and memory without a name have no file. */
 	if (path[0] != '/')
 		return -EINVAL;
 	int dir = proc_open_live_dir(tgid);
+	/* A process that has ended since its mappings were read: the file may still be where they said. */
+	if (dir == -ESRCH)
+		return open_by_host_path(mapping, path);
 	if (dir < 0)
 		return dir;
 	int held = hold_by_range(dir, mapping, path);

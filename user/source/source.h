@@ -89,8 +89,8 @@ int proc_describe_descriptor(uint32_t tgid, int fd, const struct event_sink *sin
 ssize_t proc_read_memory(uint32_t tgid, uint64_t address, void *buffer, size_t length);
 /*
  * Opens the file behind a mapping read-only for the symbolizer: through map_files (right for deleted,
- * replaced and other-namespace files), else through /proc/PID/root and the path if device and inode agree.
- * Regular files only. Returns the descriptor or a negative errno.
+ * replaced and other-namespace files), else through /proc/PID/root and the path if device and inode agree;
+ * for a process that has ended, by the path on this host, likewise. Regular files only. Returns the descriptor or a negative errno.
  */
 int proc_open_mapping(uint32_t tgid, const struct event_mapping *mapping, const char *path);
 /* Opens /proc/PID/exe. Returns the descriptor or a negative errno. */
