@@ -112,8 +112,8 @@ static void note_unknown_ages(const struct wait_graph *graph, const struct proce
 	if (count)
 		evidence_note(
 			evidence,
-			"/proc does not tell how long %zu thread%s waited for a lock already; see whether "
-			"that ends with: holdup watch -p %u",
+			"how long %zu thread%s waited for a lock already can't be told without the task "
+			"iterator; see whether that ends with: holdup watch -p %u",
 			count, count == 1 ? " has" : "s have", process->tgid);
 }
 
