@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Runs every scenario of tests/replay (event/event_text.h) through decoder, model and detectors, and compares
- * what comes out with the scenario's own "expect" lines. A scenario says:
+ * what comes out with the scenario's own "expect" lines; inversions of its lock-order graph come last. A
+ * scenario says:
  *
- *	expect_options [min_wait=1s] [pid=0] [idle=0]	the detectors' options
+ *	expect_options [min_wait=1s] [pid=0] [idle=0] [all_orders=0]	the detectors' options
  *	expect TEXT					the next line of the findings as written below
  *	expect nothing					no finding
  *
@@ -20,7 +21,9 @@
 #include "base/duration.h"
 #include "base/text_buffer.h"
 #include "detect/detector.h"
+#include "detect/lock_order.h"
 #include "event/event_text.h"
+#include "model/order_graph.h"
 #include "model/world.h"
 
 #define REPLAY "../replay"
@@ -32,6 +35,31 @@ static void write_lock(struct text_buffer *out, const struct finding_lock *lock)
 		text_buffer_add(out, lock->name);
 	else
 		text_buffer_addf(out, "0x%" PRIx64, lock->address);
+}
+
+static void write_edge(struct text_buffer *out, const struct evidence *evidence, const struct finding_edge *edge)
+{
+	const struct finding_witness *witness = edge->witnesses.items;
+	text_buffer_addf(out, "  edge: %s (%u) holds ", witness->comm, witness->tid);
+	write_lock(out, &evidence->locks.items[edge->from]);
+	text_buffer_addf(out, "%s, wants ", edge->from_shared ? " shared" : "");
+	write_lock(out, &evidence->locks.items[edge->to]);
+	text_buffer_addf(out, " %s", wait_mode_name(edge->mode));
+	array_each(&witness->guards, guard) {
+		text_buffer_add(out, guard == witness->guards.items ? ", guards " : ", ");
+		write_lock(out, &evidence->locks.items[*guard]);
+	}
+	text_buffer_add(out, "\n");
+}
+
+static void write_inversion(struct text_buffer *out, const struct finding *finding)
+{
+	text_buffer_addf(out, "%s %s pid=%u\n", certainty_name(finding->certainty), finding_kind_name(finding->kind),
+			 finding->evidence.process.pid);
+	array_each(&finding->edges, edge)
+		write_edge(out, &finding->evidence, edge);
+	array_each(&finding->evidence.notes, note)
+		text_buffer_addf(out, "  note: %s\n", *note);
 }
 
 static void write_finding(struct text_buffer *out, const struct finding *finding)
@@ -76,9 +104,10 @@ static char *read_file(const char *path)
 	return buffer.text;
 }
 
-static int read_options(const char *text, struct detect_options *ret_options)
+static int read_options(const char *text, struct detect_options *ret_options, bool *ret_all_orders)
 {
 	*ret_options = (struct detect_options){ .min_wait_ns = NS_PER_S };
+	*ret_all_orders = false;
 	const char *line = strstr(text, "\nexpect_options");
 	if (!line)
 		return 0;
@@ -93,6 +122,8 @@ static int read_options(const char *text, struct detect_options *ret_options)
 			ret_options->tgid = (uint32_t)strtoul(word + 4, NULL, 10);
 		} else if (strncmp(word, "idle=", 5) == 0) {
 			ret_options->show_idle = word[5] == '1';
+		} else if (strncmp(word, "all_orders=", 11) == 0) {
+			*ret_all_orders = word[11] == '1';
 		} else {
 			return -EINVAL;
 		}
@@ -108,30 +139,72 @@ static void read_expected(const char *text, struct text_buffer *expected)
 			text_buffer_addf(expected, "%.*s\n", (int)strcspn(line, "\n") - 7, line + 7);
 }
 
+/* Both models get each record. */
+struct models {
+	struct world *world;
+	struct order_graph *graph;
+};
+
+static int take_record(void *context, const struct event_header *record)
+{
+	struct models *models = context;
+	struct event_sink sink = world_sink(models->world);
+	struct event event;
+	int err = sink.take(sink.context, record);
+	if (!err && event_decode(record, record->size, &event) > 0)
+		err = order_graph_apply(models->graph, &event);
+	return err;
+}
+
+static int find_inversions(struct order_graph *graph, bool all_orders, struct text_buffer *out, size_t *ret_count)
+{
+	struct lock_order *detector = lock_order_new();
+	struct lock_order_options options = { .all_orders = all_orders };
+	struct finding_list findings = { 0 };
+	int err = order_graph_search(graph, all_orders);
+	if (!err)
+		err = lock_order_detect(detector, graph, &options, &findings);
+	array_each(&findings.items, finding)
+		write_inversion(out, *finding);
+	*ret_count = findings.items.count;
+	finding_list_release(&findings);
+	/* What was told is told once. */
+	if (!err && !lock_order_detect(detector, graph, &options, &findings) && findings.items.count)
+		err = -EEXIST;
+	finding_list_release(&findings);
+	lock_order_free(detector);
+	return err;
+}
+
 static int run_scenario(const char *text, struct text_buffer *out, struct text_buffer *problem)
 {
-	struct world *world = world_new(NULL);
-	struct event_sink sink = world_sink(world);
+	struct models models = { world_new(NULL), order_graph_new(NULL) };
+	struct event_sink sink = { take_record, &models };
 	struct event_text_error error;
 	struct detect_options options;
 	struct finding_list findings = { 0 };
+	bool all_orders = false;
+	size_t inversion_count = 0;
 	int err = event_text_compile(text, &sink, &error);
 	if (err)
 		text_buffer_addf(problem, "line %zu, column %zu: %s", error.line, error.column, error.text);
-	if (!err && (err = read_options(text, &options)))
+	if (!err && (err = read_options(text, &options, &all_orders)))
 		text_buffer_add(problem, "bad expect_options");
-	if (!err && (err = detect_all(world, &options, &findings)))
+	if (!err && (err = detect_all(models.world, &options, &findings)))
 		text_buffer_addf(problem, "detect_all: %s", strerror(-err));
-	if (!err && world_lost(world)[EVENT_LOST_MALFORMED]) {
+	if (!err && world_lost(models.world)[EVENT_LOST_MALFORMED]) {
 		err = -EPROTO;
 		text_buffer_add(problem, "the decoder refused a record");
 	}
 	array_each(&findings.items, finding)
 		write_finding(out, *finding);
-	if (!findings.items.count)
+	if (!err && (err = find_inversions(models.graph, all_orders, out, &inversion_count)))
+		text_buffer_addf(problem, "inversions: %s", strerror(-err));
+	if (!findings.items.count && !inversion_count)
 		text_buffer_add(out, "nothing\n");
 	finding_list_release(&findings);
-	world_free(world);
+	order_graph_free(models.graph);
+	world_free(models.world);
 	return err;
 }
 
