@@ -14,8 +14,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import (HOLDUP, Workload, at_end, main, need_bpf, need_command, need_root, public_copy, run, test,  # noqa: E402
-                  wait_until)
+from live import (HOLDUP, Skip, Workload, at_end, main, need_bpf, need_command, need_root, public_copy,  # noqa: E402
+                  run, test, wait_until)
 
 MIN_WAIT = "--min-wait=200ms"
 
@@ -41,7 +41,10 @@ def read_all(descriptor, process):
 
 def run_on_terminal(*arguments, terminal_output=True, environment=None):
     """Runs holdup with stderr, and stdout if asked for, on a terminal: (status, stdout, terminal)."""
-    controller, terminal = pty.openpty()
+    try:
+        controller, terminal = pty.openpty()
+    except OSError as error:
+        raise Skip("optional: no terminal to be had here (no devpts in a chroot?): %s" % error) from error
     at_end(os.close, controller)
     process = subprocess.Popen([HOLDUP, *[str(argument) for argument in arguments]], stdin=subprocess.DEVNULL,
                                stdout=terminal if terminal_output else subprocess.PIPE, stderr=terminal,

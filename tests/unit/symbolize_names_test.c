@@ -195,9 +195,12 @@ START_TEST(nearest_symbol_is_not_a_name)
 	for (const struct event_frame *frame; (frame = event_frame_next(&event, &position, text));) {
 		if (*text[0])
 			continue;
-		unnamed += strstr(text[2], "/subject") != NULL;
 		ck_assert_uint_eq(frame->flags & EVENT_FRAME_EXACT, 0);
 		ck_assert_uint_gt(frame->offset, 0x1000);
+		/* Without its debug symbols libc has static functions, too. */
+		if (!strstr(text[2], "/subject"))
+			continue;
+		unnamed++;
 		ck_assert_uint_lt(frame->offset, 0x10000);
 	}
 	ck_assert_uint_ge(unnamed, 1);

@@ -3,12 +3,12 @@
  * locked_memory: two threads deadlock on mutexes, and the address space itself is stuck: another process
  * reads a page of it that is mapped from a file server that never answers, and holds the lock of the
  * address space meanwhile; behind it a munmap() queues to write. Whoever reads this process's memory or maps
- * hangs with them, from half a second after the truth line on. Needs root (it mounts FUSE in a mount namespace of its own).
+ * hangs with them, from half a second after the truth line on. Needs root, to mount FUSE; the mount is nowhere
+ * in the file system's tree, so that nobody else sees it, in a chroot either.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,8 @@ static void answer(int fuse, uint64_t unique, int error, const void *body, size_
 	memcpy(reply, &header, sizeof(header));
 	if (bytes)
 		memcpy(reply + sizeof(header), body, bytes);
-	workload_require(write(fuse, reply, header.len) == (ssize_t)header.len || errno == ENOENT, "fuse reply");
+	workload_require(write(fuse, reply, header.len) == (ssize_t)header.len || errno == ENOENT,
+			 "fuse reply");
 }
 
 /* A file server with one file, "/file", whose READ requests are never answered. */
@@ -64,7 +65,9 @@ static void serve(int fuse)
 			.minor = 31,
 			.max_write = 4096,
 		};
-		struct fuse_entry_out entry = { .nodeid = FILE_NODE, .attr_valid = 3600, .entry_valid = 3600 };
+		struct fuse_entry_out entry = { .nodeid = FILE_NODE,
+						.attr_valid = 3600,
+						.entry_valid = 3600 };
 		struct fuse_attr_out attributes = { .attr_valid = 3600 };
 		struct fuse_open_out opened = { .fh = 1 };
 		switch (header->opcode) {
@@ -133,15 +136,33 @@ WORKLOAD_FUNCTION static void *back(void *argument)
 	return NULL;
 }
 
-/* Mounts the file server's tree where only this program sees it, and maps the file. */
+/* The file server's tree, mounted nowhere: its root's descriptor. */
+static int mount_fuse(int fuse)
+{
+	char descriptor[16];
+	int context = fsopen("fuse", FSOPEN_CLOEXEC);
+	workload_require(context >= 0, "fsopen");
+	snprintf(descriptor, sizeof(descriptor), "%d", fuse);
+	const char *const options[][2] = {
+		{ "source", "holdup-test" }, { "fd", descriptor }, { "rootmode", "40000" },
+		{ "user_id", "0" },	     { "group_id", "0" },
+	};
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+		workload_require(!fsconfig(context, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0),
+				 options[i][0]);
+	workload_require(!fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0), "fsconfig");
+	int root = fsmount(context, FSMOUNT_CLOEXEC, 0);
+	workload_require(root >= 0, "fsmount");
+	close(context);
+	return root;
+}
+
+/* Mounts the file server's tree, and maps the file. */
 static char *map_dead_file(void)
 {
-	char options[128];
-	workload_require(!unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "unshare");
 	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	workload_require(fuse >= 0, "/dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse);
-	workload_require(!mount("holdup-test", "/mnt", "fuse", 0, options), "mount");
+	int root = mount_fuse(fuse);
 	pid_t server = fork();
 	if (!server) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -149,8 +170,9 @@ static char *map_dead_file(void)
 	}
 	workload_require(server > 0, "fork");
 	close(fuse);
-	int file = open("/mnt/file", O_RDONLY | O_CLOEXEC);
+	int file = openat(root, "file", O_RDONLY | O_CLOEXEC);
 	workload_require(file >= 0, "open");
+	close(root);
 	char *bytes = mmap(NULL, FILE_BYTES, PROT_READ, MAP_PRIVATE, file, 0);
 	workload_require(bytes != MAP_FAILED, "mmap");
 	close(file);
