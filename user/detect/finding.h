@@ -107,6 +107,7 @@ struct finding_witness {
 	const char *comm;
 	struct finding_stack stack_from; /* where it took the lock that it held */
 	struct finding_stack stack_to; /* where it wanted the other one */
+	const char *site; /* the application's function in it, "refund (bank.c:58)"; "" if not known */
 	ARRAY(int) guards; /* indices of other locks that it held */
 	uint32_t more_guards; /* beyond those listed */
 };

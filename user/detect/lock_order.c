@@ -239,12 +239,27 @@ static void fill_stack(struct telling *telling, uint64_t acquisition, struct fin
 	}
 }
 
+/* Where the application wants the lock: "refund (bank.c:58)"; "" if that isn't known. */
+static const char *site_text(struct evidence *evidence, const struct finding_stack *stack)
+{
+	for (size_t i = 0; i < stack->frame_count; i++) {
+		const struct finding_frame *frame = &stack->frames[i];
+		if (!evidence_is_application(frame->module, frame->function) || !*frame->function)
+			continue;
+		if (*frame->file && frame->line)
+			return evidence_keepf(evidence, "%s (%s:%u)", frame->function, base_name(frame->file), frame->line);
+		return evidence_keep(evidence, frame->function);
+	}
+	return "";
+}
+
 static void fill_witness(struct telling *telling, const struct order_step *step, struct finding_witness *witness)
 {
 	witness->tid = step->tid;
 	witness->comm = evidence_keep(&telling->finding->evidence, step->comm);
 	fill_stack(telling, step->held_acquisition, &witness->stack_from);
 	fill_stack(telling, step->wanted_acquisition, &witness->stack_to);
+	witness->site = site_text(&telling->finding->evidence, &witness->stack_to);
 	uint32_t listed = step->guard_count < ORDER_GUARDS_SHOWN ? step->guard_count : ORDER_GUARDS_SHOWN;
 	witness->more_guards = step->guard_count - listed;
 	for (uint32_t i = 0; i < listed; i++) {
@@ -276,20 +291,6 @@ static void fill_edges(struct telling *telling)
 		edge->witness_count = step->witness_count;
 		fill_witness(telling, step, witness);
 	}
-}
-
-/* Where the application wants the lock: "refund (bank.c:58)"; "" if that isn't known. */
-static const char *site_text(struct evidence *evidence, const struct finding_stack *stack)
-{
-	for (size_t i = 0; i < stack->frame_count; i++) {
-		const struct finding_frame *frame = &stack->frames[i];
-		if (!evidence_is_application(frame->module, frame->function) || !*frame->function)
-			continue;
-		if (*frame->file && frame->line)
-			return evidence_keepf(evidence, "%s (%s:%u)", frame->function, base_name(frame->file), frame->line);
-		return evidence_keep(evidence, frame->function);
-	}
-	return "";
 }
 
 static const char *brief(struct evidence *evidence, int lock)
@@ -328,7 +329,7 @@ static void fill_summary(struct telling *telling)
 	summary = evidence_keepf(evidence, "%s (pid %u) %s: ", evidence->process.comm, evidence->process.pid, summary);
 	array_each(&finding->edges, edge) {
 		const struct finding_witness *witness = edge->witnesses.items;
-		const char *site = site_text(evidence, &witness->stack_to);
+		const char *site = witness->site;
 		summary = evidence_keepf(evidence, "%s%s%s (%u) wants %s while it holds %s%s%s", summary,
 					 edge == finding->edges.items ? "" : "; ", witness->comm, witness->tid,
 					 brief(evidence, edge->to), brief(evidence, edge->from), *site ? ", in " : "", site);
@@ -347,7 +348,7 @@ static void fill_advice(struct telling *telling)
 	const char *locks = "", *places = "";
 	for (size_t i = 0; i < finding->edges.count; i++) {
 		const struct finding_edge *edge = &finding->edges.items[i];
-		const char *site = site_text(evidence, &edge->witnesses.items[0].stack_to);
+		const char *site = edge->witnesses.items[0].site;
 		locks = evidence_keepf(evidence, "%s%s%s", locks, !i ? "" : i + 1 == finding->edges.count ? " and " : ", ",
 				       brief(evidence, edge->from));
 		if (*site)

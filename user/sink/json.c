@@ -159,6 +159,48 @@ static void add_evidence(struct json_writer *json, const struct evidence *eviden
 	json_end_array(json);
 }
 
+static void add_stack(struct json_writer *json, const char *key, const struct finding_stack *stack)
+{
+	json_begin_array(json, key);
+	for (size_t i = 0; i < stack->frame_count; i++)
+		add_frame(json, &stack->frames[i]);
+	json_end_array(json);
+}
+
+static void add_witness(struct json_writer *json, const struct evidence *evidence,
+			const struct finding_witness *witness)
+{
+	json_begin_object(json, NULL);
+	json_put_number(json, "tid", witness->tid);
+	json_put_string(json, "comm", witness->comm);
+	json_put_string_or_null(json, "site", witness->site);
+	add_stack(json, "stack_from", &witness->stack_from);
+	json_put_string_or_null(json, "stack_from_incomplete", witness->stack_from.incomplete);
+	add_stack(json, "stack_to", &witness->stack_to);
+	json_put_string_or_null(json, "stack_to_incomplete", witness->stack_to.incomplete);
+	json_begin_array(json, "guards");
+	array_each(&witness->guards, guard)
+		add_lock_id(json, NULL, evidence, *guard);
+	json_end_array(json);
+	json_put_number(json, "more_guards", witness->more_guards);
+	json_end_object(json);
+}
+
+static void add_edge(struct json_writer *json, const struct evidence *evidence, const struct finding_edge *edge)
+{
+	json_begin_object(json, NULL);
+	add_lock_id(json, "from", evidence, edge->from);
+	add_lock_id(json, "to", evidence, edge->to);
+	json_put_string(json, "from_mode", edge->from_shared ? "shared" : "exclusive");
+	json_put_string(json, "mode", wait_mode_name(edge->mode));
+	json_put_number(json, "witness_count", edge->witness_count);
+	json_begin_array(json, "witnesses");
+	array_each(&edge->witnesses, witness)
+		add_witness(json, evidence, witness);
+	json_end_array(json);
+	json_end_object(json);
+}
+
 static int write_finding(struct sink *sink, const struct finding *finding)
 {
 	struct json_writer *json = &((struct json_sink *)sink)->json;
@@ -181,6 +223,8 @@ static int write_finding(struct sink *sink, const struct finding *finding)
 	}
 	json_end_array(json);
 	json_begin_array(json, "edges");
+	array_each(&finding->edges, edge)
+		add_edge(json, &finding->evidence, edge);
 	json_end_array(json);
 	return end_record(json);
 }

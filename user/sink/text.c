@@ -12,12 +12,12 @@
 #include "base/hash_table.h"
 #include "sink/layout.h"
 #include "sink/sink.h"
+#include "sink/text_sink.h"
 #include "sink/text_wait.h"
 #include "sink/timestamp.h"
 
 enum {
 	DEFAULT_COLUMNS = 80,
-	FRAME_INDENT = 6,
 	/* Columns of a function's name before the place it is at, so that places align. */
 	NAME_COLUMNS = 27,
 	/* A stack of more frames (recursion) is shown by its inner and outer ends. */
@@ -25,22 +25,6 @@ enum {
 	STACK_INNER = 32,
 	STACK_OUTER = 4,
 	CONTAINER_DIGITS = 12,
-};
-
-#define COLOR_OFF "\033[0m"
-#define COLOR_BOLD "\033[1m"
-#define COLOR_RED "\033[1;31m"
-#define COLOR_YELLOW "\033[1;33m"
-#define COLOR_GREEN "\033[1;32m"
-
-struct text_sink {
-	struct sink sink;
-	FILE *out;
-	struct text_sink_options options;
-	struct text_buffer text; /* of the object being rendered */
-	struct text_buffer line; /* the paragraph being composed */
-	/* Threads whose stack stands above already; `explain` only. */
-	struct hash_table shown_tids;
 };
 
 /* What a section about one process is rendered from. */
@@ -66,9 +50,8 @@ static const char *kind_headline(enum finding_kind kind)
 	return kind < FINDING_KIND_COUNT ? headlines[kind] : "FINDING";
 }
 
-/* Ends the paragraph in `line`: its first emphasis_bytes in `color`, then empties it. */
-static void end_paragraph(struct text_sink *self, unsigned indent, unsigned hang, size_t emphasis_bytes,
-			  const char *color)
+void text_end_paragraph(struct text_sink *self, unsigned indent, unsigned hang, size_t emphasis_bytes,
+			const char *color)
 {
 	struct layout_paragraph paragraph = {
 		.width = self->options.width,
@@ -88,7 +71,7 @@ static void add_plain(struct text_sink *self, unsigned indent, unsigned hang, co
 {
 	text_buffer_add(&self->line, lead);
 	text_buffer_add_untrusted(&self->line, text);
-	end_paragraph(self, indent, hang, 0, NULL);
+	text_end_paragraph(self, indent, hang, 0, NULL);
 }
 
 /* Hands the rendered text out. Returns 0, -ENOMEM or the negative errno of the write. */
@@ -135,7 +118,7 @@ static void add_frame(struct text_sink *self, const struct finding_frame *frame,
 		text_buffer_add(&place, " (guessed)");
 
 	text_buffer_addf(line, "#%-*zu ", digits, index);
-	size_t lead = FRAME_INDENT + line->length;
+	size_t lead = TEXT_FRAME_INDENT + line->length;
 	size_t taken = lead + (place.length ? 1 + layout_columns(text_buffer_text(&place)) : 0);
 	size_t room = self->options.width > taken ? self->options.width - taken : 0;
 	if (verbose)
@@ -153,12 +136,12 @@ static void add_frame(struct text_sink *self, const struct finding_frame *frame,
 	text_buffer_release(&clean);
 	text_buffer_release(&place);
 	/* Frames are a table: a line that is too long is left to the terminal. */
-	text_buffer_addf(&self->text, "%*s%s\n", FRAME_INDENT, "", text_buffer_text(line));
+	text_buffer_addf(&self->text, "%*s%s\n", TEXT_FRAME_INDENT, "", text_buffer_text(line));
 	self->text.failed |= line->failed;
 	text_buffer_clear(line);
 }
 
-static void add_stack(struct text_sink *self, const struct finding_stack *stack)
+void text_add_stack(struct text_sink *self, const struct finding_stack *stack)
 {
 	size_t count = stack->frame_count, left_out = 0;
 	if (!self->options.verbose && count > STACK_MAX)
@@ -166,7 +149,7 @@ static void add_stack(struct text_sink *self, const struct finding_stack *stack)
 	for (size_t i = 0; i < count; i++) {
 		if (left_out && i == STACK_INNER) {
 			text_buffer_addf(&self->text, "%*s... %zu more frames (-v shows them)\n",
-					 FRAME_INDENT, "", left_out);
+					 TEXT_FRAME_INDENT, "", left_out);
 			i += left_out;
 		}
 		add_frame(self, &stack->frames[i], i, count);
@@ -175,7 +158,7 @@ static void add_stack(struct text_sink *self, const struct finding_stack *stack)
 		text_buffer_addf(&self->line, "(%s: ", count ? "the stack goes on" : "no stack");
 		text_buffer_add_untrusted(&self->line, stack->incomplete);
 		text_buffer_add(&self->line, ")");
-		end_paragraph(self, FRAME_INDENT, FRAME_INDENT, 0, NULL);
+		text_end_paragraph(self, TEXT_FRAME_INDENT, TEXT_FRAME_INDENT, 0, NULL);
 	}
 }
 
@@ -196,7 +179,7 @@ static void add_group(struct text_sink *self, const struct finding_thread *threa
 	}
 	if (named && named < others)
 		text_buffer_add(&self->line, ", ..");
-	end_paragraph(self, 4, 6, 0, NULL);
+	text_end_paragraph(self, 4, 6, 0, NULL);
 }
 
 static void add_holds(struct text_sink *self, const struct evidence *evidence,
@@ -210,7 +193,7 @@ static void add_holds(struct text_sink *self, const struct evidence *evidence,
 		text_add_lock_briefly(&self->line, &evidence->locks.items[*index]);
 	}
 	if (named)
-		end_paragraph(self, 4, 6, 0, NULL);
+		text_end_paragraph(self, 4, 6, 0, NULL);
 }
 
 static void add_thread(struct text_sink *self, const struct section *section,
@@ -225,13 +208,13 @@ static void add_thread(struct text_sink *self, const struct section *section,
 	text_buffer_add(line, ") ");
 	text_add_wait(line, section->evidence, section->cycle, section->cycle_count, thread,
 		      section->known_ns);
-	end_paragraph(self, 2, 6, name_bytes, COLOR_BOLD);
+	text_end_paragraph(self, 2, 6, name_bytes, COLOR_BOLD);
 	add_group(self, thread);
 	bool shown = hash_table_get(&self->shown_tids, thread->tid, 0);
 	if (section->refer_above && shown) {
-		text_buffer_addf(&self->text, "%*s(stack above)\n", FRAME_INDENT, "");
+		text_buffer_addf(&self->text, "%*s(stack above)\n", TEXT_FRAME_INDENT, "");
 	} else {
-		add_stack(self, &thread->stack);
+		text_add_stack(self, &thread->stack);
 		/* Out of memory only costs a stack shown twice. */
 		if (thread->stack.frame_count)
 			hash_table_put(&self->shown_tids, thread->tid, 0, self);
@@ -254,7 +237,7 @@ static void add_threads(struct text_sink *self, const struct section *section)
 	if (section->evidence->more_threads) {
 		text_buffer_add(&self->line, "and ");
 		layout_add_count(&self->line, section->evidence->more_threads, "thread more", "threads more");
-		end_paragraph(self, 2, 4, 0, NULL);
+		text_end_paragraph(self, 2, 4, 0, NULL);
 	}
 }
 
@@ -266,7 +249,7 @@ static void add_lock_words(struct text_sink *self, const struct evidence *eviden
 		for (size_t i = 0; i < lock->word_count && i < sizeof(lock->words) / sizeof(*lock->words);
 		     i++)
 			text_buffer_addf(&self->line, " 0x%" PRIx32, lock->words[i]);
-		end_paragraph(self, 2, 6, 0, NULL);
+		text_end_paragraph(self, 2, 6, 0, NULL);
 	}
 }
 
@@ -303,10 +286,22 @@ static void compose_time(struct text_sink *self, uint64_t realtime_ns)
 		text_buffer_addf(&self->line, "  %.19sZ", timestamp_format(realtime_ns, time));
 }
 
-/* The headline and the cycle say all that a deadlock's summary says. */
+/* The headline and the cycle say all that a deadlock's summary says, and an inversion's. */
 static bool shows_summary(const struct finding *finding)
 {
-	return finding->kind != FINDING_DEADLOCK && *finding->summary;
+	return finding->kind != FINDING_DEADLOCK && finding->kind != FINDING_LOCK_ORDER_INVERSION &&
+	       *finding->summary;
+}
+
+/* "2 threads, stuck for 12.3 s" */
+static void compose_stuck(struct text_sink *self, const struct finding *finding)
+{
+	char age[DURATION_TEXT_BYTES];
+	size_t thread_count = finding->evidence.threads.count + finding->evidence.more_threads;
+	text_buffer_add(&self->line, "  ");
+	layout_add_count(&self->line, finding->cycle.count ? finding->cycle.count : thread_count, "thread",
+			 "threads");
+	text_buffer_addf(&self->line, ", stuck for %s", duration_format(finding->stuck_ns, age));
 }
 
 static void add_finding(struct text_sink *self, const struct finding *finding)
@@ -318,19 +313,17 @@ static void add_finding(struct text_sink *self, const struct finding *finding)
 		.cycle_count = finding->cycle.count,
 		.known_ns = finding->stuck_ns,
 	};
-	char age[DURATION_TEXT_BYTES];
 
 	text_buffer_add(&self->line, kind_headline(finding->kind));
 	size_t kind_bytes = self->line.length;
 	text_buffer_addf(&self->line, " (%s)  ", certainty_name(finding->certainty));
 	compose_process(self, &evidence->process);
-	text_buffer_add(&self->line, "  ");
-	size_t thread_count = evidence->threads.count + evidence->more_threads;
-	layout_add_count(&self->line, finding->cycle.count ? finding->cycle.count : thread_count, "thread",
-			 "threads");
-	text_buffer_addf(&self->line, ", stuck for %s", duration_format(finding->stuck_ns, age));
+	if (finding->kind == FINDING_LOCK_ORDER_INVERSION)
+		text_compose_orders(self, finding);
+	else
+		compose_stuck(self, finding);
 	compose_time(self, finding->time_realtime_ns);
-	end_paragraph(self, 0, 2, kind_bytes,
+	text_end_paragraph(self, 0, 2, kind_bytes,
 		      finding->certainty == CERTAINTY_CERTAIN ? COLOR_RED : COLOR_YELLOW);
 	text_buffer_add(&self->text, "\n");
 
@@ -338,8 +331,9 @@ static void add_finding(struct text_sink *self, const struct finding *finding)
 		add_plain(self, 2, 2, "", finding->summary);
 		text_buffer_add(&self->text, "\n");
 	}
+	text_add_orders(self, finding);
 	add_threads(self, &section);
-	if (self->options.verbose)
+	if (self->options.verbose && finding->kind != FINDING_LOCK_ORDER_INVERSION)
 		add_lock_words(self, evidence);
 	add_notes(self, evidence);
 	if (finding->advice && *finding->advice)
@@ -374,7 +368,7 @@ static void add_report_head(struct text_sink *self, const struct process_report 
 	text_buffer_add(&self->line, "  ");
 	layout_add_count(&self->line, report->evidence.threads.count + report->evidence.more_threads,
 			 "thread", "threads");
-	end_paragraph(self, 0, 2, name_bytes, COLOR_BOLD);
+	text_end_paragraph(self, 0, 2, name_bytes, COLOR_BOLD);
 	if (*report->verdict && !is_said_by_finding)
 		add_plain(self, 0, 2, "", report->verdict);
 	text_buffer_add(&self->text, "\n");
@@ -420,7 +414,7 @@ static int write_resolution(struct sink *sink, const struct sink_resolution *res
 			 resolution->process_gone ? "the process has ended" : "no longer there",
 			 duration_format(resolution->open_ns, age));
 	compose_time(self, resolution->time_realtime_ns);
-	end_paragraph(self, 0, 2, word_bytes, COLOR_GREEN);
+	text_end_paragraph(self, 0, 2, word_bytes, COLOR_GREEN);
 	text_buffer_add(&self->text, "\n");
 	return write_out(self);
 }
@@ -446,7 +440,7 @@ static int write_totals(struct sink *sink, const struct sink_totals *totals)
 		text_buffer_addf(line, " (own CPU %s)", duration_format(totals->cpu_ns, cpu));
 	else
 		text_buffer_addf(line, " (%s)", duration_format(totals->wall_ns, wall));
-	end_paragraph(self, 0, 2, 0, NULL);
+	text_end_paragraph(self, 0, 2, 0, NULL);
 
 	size_t named = 0;
 	for (size_t i = 0; i < totals->loss_count; i++) {
@@ -456,7 +450,7 @@ static int write_totals(struct sink *sink, const struct sink_totals *totals)
 		layout_add_number(line, totals->losses[i].count);
 	}
 	if (named)
-		end_paragraph(self, 0, 2, 0, NULL);
+		text_end_paragraph(self, 0, 2, 0, NULL);
 	return write_out(self);
 }
 
