@@ -73,7 +73,9 @@ static uint32_t read_held_list(struct compiler *c, uint32_t tid, struct event_he
 	const struct field *field = text_find(c, "held");
 	char copy[LINE_MAX_BYTES], *at = copy;
 	uint32_t count = 0;
-	snprintf(copy, sizeof(copy), "%s", field ? field->value : "");
+	if (!field)
+		return 0;
+	snprintf(copy, sizeof(copy), "%s", field->value);
 	while (*at && !c->err) {
 		if (count == EVENT_HELD_MAX) {
 			text_fail(c, field->column, "held: more than %d locks", EVENT_HELD_MAX);

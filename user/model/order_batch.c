@@ -140,7 +140,7 @@ int order_topology_settle(struct order_topology *topology)
 	uint32_t *offsets, *targets, node_count = topology->nodes.count;
 	if (gather(topology, &offsets, &targets) < 0)
 		return -ENOMEM;
-	uint32_t *component = malloc(sizeof(*component) * 2 * ((size_t)node_count + 1));
+	uint32_t *component = calloc((size_t)node_count + 1, 2 * sizeof(*component));
 	long component_count = component ? order_tarjan(node_count, offsets, targets, component) : -ENOMEM;
 	free(offsets);
 	free(targets);
