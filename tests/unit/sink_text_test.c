@@ -199,6 +199,21 @@ START_TEST(every_wait_has_its_words)
 }
 END_TEST
 
+START_TEST(a_lock_that_nothing_records_has_no_address)
+{
+	struct finding *finding = sample_finding(FINDING_DEADLOCK, CERTAINTY_CERTAIN);
+	struct finding_lock *lock = sample_lock(&finding->evidence, LOCK_TYPE_PI_MUTEX, "", 0);
+	lock->owner_tid = 9;
+	lock->owner_comm = "boss";
+	struct finding_thread *thread = sample_thread(&finding->evidence, 1, "w");
+	thread->waits_for = 0;
+	char *text = render(finding, &(struct text_sink_options){ 0 });
+	ck_assert_msg(strstr(text, "  w (1) waits for a PI mutex, held by boss (9)\n"), "%s", text);
+	free(text);
+	finding_free(finding);
+}
+END_TEST
+
 /* A thread is named by its id too where its name alone could mean another one. */
 START_TEST(ambiguous_names_get_their_id)
 {
@@ -449,7 +464,7 @@ START_TEST(a_full_disk_is_reported)
 END_TEST
 
 UNIT_TESTS("sink/text", deadlock_is_as_contracted, self_deadlock_is_told, stalled_waiters_are_grouped,
-	   every_wait_has_its_words, ambiguous_names_get_their_id, frames_say_what_is_known,
-	   deep_stacks_show_both_ends, verbose_shows_words_and_paths, colours_say_nothing_new,
-	   hostile_names_are_harmless, explanations_put_the_verdict_first, resolutions_and_totals_are_lines,
-	   a_full_disk_is_reported)
+	   every_wait_has_its_words, a_lock_that_nothing_records_has_no_address, ambiguous_names_get_their_id,
+	   frames_say_what_is_known, deep_stacks_show_both_ends, verbose_shows_words_and_paths,
+	   colours_say_nothing_new, hostile_names_are_harmless, explanations_put_the_verdict_first,
+	   resolutions_and_totals_are_lines, a_full_disk_is_reported)

@@ -75,6 +75,12 @@ void text_add_thread_name(struct text_buffer *text, const struct evidence *evide
 		text_buffer_addf(text, " (%" PRIu32 ")", tid);
 }
 
+/* The mutex that the kernel refused for good, which nothing records. */
+static bool is_nowhere(const struct finding_lock *lock)
+{
+	return !lock->address && !(lock->name && *lock->name);
+}
+
 static void add_place(struct text_buffer *text, const struct finding_lock *lock, bool with_address)
 {
 	if (lock->name && *lock->name) {
@@ -92,12 +98,20 @@ static void add_place(struct text_buffer *text, const struct finding_lock *lock,
 
 void text_add_lock(struct text_buffer *text, const struct finding_lock *lock)
 {
+	if (is_nowhere(lock)) {
+		text_buffer_addf(text, "a %s", words_of(lock)->noun);
+		return;
+	}
 	text_buffer_addf(text, "%s ", words_of(lock)->noun);
 	add_place(text, lock, true);
 }
 
 void text_add_lock_briefly(struct text_buffer *text, const struct finding_lock *lock)
 {
+	if (is_nowhere(lock)) {
+		text_add_lock(text, lock);
+		return;
+	}
 	if (!lock->name || !*lock->name)
 		text_buffer_addf(text, "%s ", words_of(lock)->noun);
 	add_place(text, lock, false);

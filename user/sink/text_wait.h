@@ -18,7 +18,7 @@ const char *text_base_name(const char *path);
 void text_add_thread_name(struct text_buffer *text, const struct evidence *evidence, uint32_t tid,
 			  const char *comm);
 
-/* "mutex m1 (0x55d0c0a0)", "rwlock 0x7f00c0a0 in [heap]". */
+/* "mutex m1 (0x55d0c0a0)", "rwlock 0x7f00c0a0 in [heap]"; "a PI mutex" where it is not known which. */
 void text_add_lock(struct text_buffer *text, const struct finding_lock *lock);
 
 /* "m1", or as text_add_lock() where it has no name. */
