@@ -53,4 +53,34 @@ struct snapshot_counters {
 	event_u64 clock_is_calibrated;
 };
 
+/* The order program (bpf/order.bpf.c). */
+enum {
+	ORDER_RING_BYTES = 1 << 22,
+	/* Ways of taking a lock that are told apart, all targets together. */
+	ORDER_SEEN_MAX = 1 << 16,
+	/* Locks whose re-initialisation is noticed, all targets together. */
+	ORDER_LOCK_MAX = 1 << 17,
+	ORDER_TARGET_MAX = 4096,
+	/* Threads told of for each way of taking a lock. */
+	ORDER_TOLD_MAX = 8,
+	ORDER_STACK_BYTES = 8192,
+};
+
+/* An attach cookie: which function was hit, and how far the return address lies from the stack pointer. */
+#define ORDER_COOKIE(function, return_offset) ((event_u64)(function) | (event_u64)(return_offset) << 8)
+#define ORDER_COOKIE_FUNCTION(cookie) ((cookie) & 0xff)
+#define ORDER_COOKIE_RETURN(cookie) ((cookie) >> 8 & 0xffff)
+
+/* Written by the order program, never reset. */
+struct order_counters {
+	event_u64 hits;
+	event_u64 resets;
+	event_u64 ring_full;
+	event_u64 seen_full;
+	event_u64 locks_full;
+	event_u64 held_full;
+	event_u64 targets_full;
+	event_u64 no_storage;
+};
+
 #endif

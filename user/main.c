@@ -3,7 +3,7 @@
 #include "cmd/verbs.h"
 
 static const struct verb *const verbs[] = {
-	&why_verb, &scan_verb, &watch_verb, &help_verb, &version_verb, NULL,
+	&why_verb, &scan_verb, &watch_verb, &order_verb, &run_verb, &help_verb, &version_verb, NULL,
 };
 
 int main(int argc, char **argv)

@@ -59,7 +59,7 @@ int command_usage_error(const char *format, ...)
 	return STATUS_USAGE;
 }
 
-static int run_verb(const struct options *options)
+static int perform_verb(const struct options *options)
 {
 	if (options->verbosity > 1)
 		log_set_level(LOG_LEVEL_DEBUG);
@@ -93,7 +93,7 @@ int command_run(const struct verb *const *verbs, int argc, char **argv)
 		log_error("cannot read the command line: %s", strerror(-err));
 		status = STATUS_FAILED;
 	} else {
-		status = run_verb(&options);
+		status = perform_verb(&options);
 	}
 	options_release(&options);
 	text_buffer_release(&problem);

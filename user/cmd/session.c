@@ -73,35 +73,35 @@ static int open_source(struct session *session, struct source **ret_source)
 	return err;
 }
 
-static bool wants_color(enum color_choice choice)
+static bool wants_color(enum color_choice choice, FILE *out)
 {
 	const char *no_color = getenv("NO_COLOR"), *terminal = getenv("TERM");
 	if (choice != COLOR_AUTO)
 		return choice == COLOR_ALWAYS;
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && terminal && strcmp(terminal, "dumb") != 0;
+	return isatty(fileno(out)) && !(no_color && *no_color) && terminal && strcmp(terminal, "dumb") != 0;
 }
 
-static unsigned terminal_columns(void)
+static unsigned terminal_columns(FILE *out)
 {
 	struct winsize size;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col)
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) || !size.ws_col)
 		return COLUMNS_DEFAULT;
 	return size.ws_col < COLUMNS_MIN   ? COLUMNS_MIN
 	       : size.ws_col > COLUMNS_MAX ? COLUMNS_MAX
 					   : size.ws_col;
 }
 
-static struct sink *open_sink(const struct options *options, bool goes_on)
+struct sink *session_new_sink(const struct options *options, FILE *out, bool goes_on)
 {
 	if (options->json)
-		return json_sink_new(stdout);
+		return json_sink_new(out);
 	struct text_sink_options text = {
-		.color = wants_color(options->color),
+		.color = wants_color(options->color, out),
 		.verbose = options->verbosity > 0,
 		.timed = goes_on,
-		.width = terminal_columns(),
+		.width = terminal_columns(out),
 	};
-	return text_sink_new(stdout, &text);
+	return text_sink_new(out, &text);
 }
 
 int session_open(struct session *session, const struct options *options, bool goes_on)
@@ -121,7 +121,7 @@ int session_open(struct session *session, const struct options *options, bool go
 		return err;
 	}
 	log_debug("reading threads by %s", engine_source_name(session->engine));
-	session->sink = open_sink(options, goes_on);
+	session->sink = session_new_sink(options, stdout, goes_on);
 	if (!session->sink) {
 		log_error("out of memory");
 		return -ENOMEM;

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/array.h"
 #include "config/options.h"
@@ -41,6 +42,9 @@ bool session_wrote(struct session *session, int err);
 int session_finish(struct session *session);
 /* The same without totals, after a failure that was told. Returns STATUS_FAILED. */
 int session_abandon(struct session *session);
+
+/* The sink that the flags ask for, on `out`. NULL when out of memory. */
+struct sink *session_new_sink(const struct options *options, FILE *out, bool goes_on);
 
 /* Says on stderr why the engine gave up. */
 void session_explain_error(int err);

@@ -8,6 +8,8 @@
 extern const struct verb why_verb;
 extern const struct verb scan_verb;
 extern const struct verb watch_verb;
+extern const struct verb order_verb;
+extern const struct verb run_verb;
 extern const struct verb help_verb;
 extern const struct verb version_verb;
 

@@ -201,6 +201,53 @@ static int take_verbose(struct options *options, const char *argument, struct te
 	return 0;
 }
 
+static int take_all_orders(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	options->all_orders = true;
+	return 0;
+}
+
+static int take_path(const char *flag, const char *argument, const char **ret_path,
+		     struct text_buffer *problem)
+{
+	*ret_path = argument;
+	if (*argument)
+		return 0;
+	text_buffer_addf(problem, "%s must not be empty", flag);
+	return -EINVAL;
+}
+
+static int take_suppressions(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return take_path("--suppressions", argument, &options->suppressions_path, problem);
+}
+
+static int take_output(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	return take_path("--output", argument, &options->output_path, problem);
+}
+
+static int take_error_exitcode(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	size_t digits = strspn(argument, "0123456789");
+	unsigned long code = digits && digits < 4 && !argument[digits] ? strtoul(argument, NULL, 10) : 256;
+	options->error_exitcode = (int)code;
+	if (code <= 255)
+		return 0;
+	text_buffer_addf(problem, "--error-exitcode takes a number from 0 to 255, not '%s'", argument);
+	return -EINVAL;
+}
+
+static int take_on_deadlock(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	static const char *const words[] = { "report", "kill", "abort" };
+	unsigned index = 0;
+	int err =
+		take_word("--on-deadlock", argument, words, sizeof(words) / sizeof(*words), &index, problem);
+	options->on_deadlock = (enum on_deadlock)index;
+	return err;
+}
+
 static int take_help(struct options *options, const char *argument, struct text_buffer *problem)
 {
 	options->help = true;
@@ -226,6 +273,13 @@ static const struct flag_spec flag_specs[] = {
 	  take_interval },
 	{ FLAG_COUNT, 0, "count", "N", "end after N scans", take_count },
 	{ FLAG_DURATION, 'd', "duration", "TIME", "end after this time", take_duration },
+	{ FLAG_ALL_ORDERS, 0, "all-orders", NULL, "also orders that can't deadlock, with the reason",
+	  take_all_orders },
+	{ FLAG_SUPPRESSIONS, 0, "suppressions", "FILE", "leave out what this file lists", take_suppressions },
+	{ FLAG_OUTPUT, 'o', "output", "FILE", "report to this file, not with the errors", take_output },
+	{ FLAG_ERROR_EXITCODE, 0, "error-exitcode", "N", "exit status when something was found (3)",
+	  take_error_exitcode },
+	{ FLAG_ON_DEADLOCK, 0, "on-deadlock", "WHAT", "report (default), kill or abort", take_on_deadlock },
 	{ FLAG_JSON, 0, "json", NULL, "one JSON object a line, and nothing else, on stdout", take_json },
 	{ FLAG_COLOR, 0, "color", "WHEN", "auto (default), always or never", take_color },
 	{ FLAG_NO_SYMBOLS, 0, "no-symbols", NULL, "addresses only; reads no program file", take_no_symbols },
@@ -406,6 +460,7 @@ int options_parse(const struct verb *const *verbs, int argc, char **argv, struct
 		.verbs = verbs,
 		.min_wait_ns = NS_PER_S,
 		.interval_ns = NS_PER_S,
+		.error_exitcode = 3,
 	};
 	int err = read_arguments(ret_options, argc, argv, problem);
 	if (err)

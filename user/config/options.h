@@ -33,6 +33,11 @@ enum flag {
 	FLAG_VERBOSE = 1 << 14,
 	FLAG_HELP = 1 << 15,
 	FLAG_VERSION = 1 << 16,
+	FLAG_ALL_ORDERS = 1 << 17,
+	FLAG_SUPPRESSIONS = 1 << 18,
+	FLAG_OUTPUT = 1 << 19,
+	FLAG_ERROR_EXITCODE = 1 << 20,
+	FLAG_ON_DEADLOCK = 1 << 21,
 
 	FLAGS_TARGETS = FLAG_PID | FLAG_COMM | FLAG_EXE | FLAG_CGROUP | FLAG_UNIT | FLAG_CONTAINER,
 	/* How to look and how to print. */
@@ -50,6 +55,13 @@ enum source_choice {
 	SOURCE_AUTO,
 	SOURCE_BPF,
 	SOURCE_PROCFS,
+};
+
+/* What `run` does when its command has deadlocked. */
+enum on_deadlock {
+	ON_DEADLOCK_REPORT, /* say so and end; the command is left as it is */
+	ON_DEADLOCK_KILL, /* SIGKILL */
+	ON_DEADLOCK_ABORT, /* SIGABRT: for a core dump */
 };
 
 struct options;
@@ -80,6 +92,11 @@ struct options {
 	enum source_choice source;
 	unsigned verbosity;
 	bool json, no_symbols, help, version;
+	bool all_orders;
+	const char *suppressions_path; /* NULL: none; borrowed from argv */
+	const char *output_path; /* NULL: none; borrowed from argv */
+	int error_exitcode; /* default 3 */
+	enum on_deadlock on_deadlock;
 };
 
 /*

@@ -35,7 +35,7 @@ static bool copy_word(const uint8_t *bytes, uint64_t start, size_t length, uint6
 
 static const struct stack_piece *fetch(struct stack_memory *memory, uint64_t address)
 {
-	if (memory->piece_count >= STACK_PIECE_MAX)
+	if (!memory->ask || memory->piece_count >= STACK_PIECE_MAX)
 		return NULL;
 	struct stack_piece *piece = &memory->pieces[memory->piece_count];
 	piece->start = address & ~(PAGE_BYTES - 1);

@@ -31,7 +31,7 @@ struct stack_memory {
 	bool missed_beyond_sample; /* a read failed above the sample: the stack goes on, but can't be had */
 };
 
-/* Borrows the sample's bytes. */
+/* Borrows the sample's bytes. `ask` NULL: there is nothing beyond the sample. */
 void stack_memory_init(struct stack_memory *memory, struct ask *ask, uint64_t start, const uint8_t *sample,
 		       size_t sample_length);
 void stack_memory_release(struct stack_memory *memory);

@@ -212,7 +212,9 @@ enum event_frames_end unwind_stack(struct worker_state *state, struct address_sp
 		.pc = sample->regs->ip,
 		.is_exact = true,
 	};
-	stack_memory_init(&walk.memory, &state->ask, sample->regs->sp, sample->bytes, sample->length);
+	/* A stack that moves on has nothing to add to its sample. */
+	struct ask *ask = sample->flags & EVENT_STACK_MOVING ? NULL : &state->ask;
+	stack_memory_init(&walk.memory, ask, sample->regs->sp, sample->bytes, sample->length);
 	return_scan_init(&walk.scan, state, space, &walk.memory);
 	take_registers(sample, &walk.regs);
 	enum step result = STEP_CALLER;

@@ -16,7 +16,7 @@
 
 struct stack_sample {
 	const struct event_regs *regs;
-	uint32_t flags; /* EVENT_THREAD_HAS_REGS */
+	uint32_t flags; /* EVENT_THREAD_HAS_REGS, EVENT_STACK_MOVING */
 	const uint8_t *bytes; /* from regs->sp up */
 	size_t length;
 };
