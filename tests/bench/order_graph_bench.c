@@ -35,7 +35,8 @@ static void make(struct feed *feed, uint64_t i, const uint32_t *rank, uint32_t l
 {
 	uint64_t state = i * 0x9e3779b97f4a7c15ULL + 1;
 	next_random(&state);
-	uint32_t a = (uint32_t)(next_random(&state) % lock_count), near = 1 + (uint32_t)(next_random(&state) % 1000);
+	uint32_t a = (uint32_t)(next_random(&state) % lock_count),
+		 near = 1 + (uint32_t)(next_random(&state) % 1000);
 	uint32_t b = (a + near) % lock_count;
 	if ((rank[a] > rank[b]) != invert) {
 		uint32_t swap = a;
@@ -63,8 +64,8 @@ static void give(struct order_graph *graph, const struct feed *feed)
 }
 
 /* Feeds [first, first + count) and returns ns each, without what making the records costs. */
-static double feed_ns(struct order_graph *graph, uint64_t first, uint64_t count, uint64_t window, uint64_t rounds,
-		      const uint32_t *rank, uint32_t lock_count)
+static double feed_ns(struct order_graph *graph, uint64_t first, uint64_t count, uint64_t window,
+		      uint64_t rounds, const uint32_t *rank, uint32_t lock_count)
 {
 	struct feed *feeds = malloc(window * sizeof(*feeds));
 	double spent = 0;
@@ -106,13 +107,16 @@ int main(int argc, char **argv)
 	}
 	double new_ns = feed_ns(graph, 0, edge_count, 4096, 1, rank, lock_count);
 	order_graph_stats(graph, &stats);
-	printf("%u locks, %llu acquisitions: %.0f ns each, %llu edges, %.1f bytes an edge, %.1f visits an edge, "
+	printf("%u locks, %llu acquisitions: %.0f ns each, %llu edges, %.1f bytes an edge, %.1f visits an "
+	       "edge, "
 	       "%llu deferred, %llu batch passes\n",
 	       lock_count, (unsigned long long)edge_count, new_ns, (unsigned long long)stats.edges,
 	       (double)stats.bytes / (double)stats.edges, (double)stats.insert_visits / (double)stats.edges,
 	       (unsigned long long)stats.deferred_edges, (unsigned long long)stats.batch_passes);
-	printf("repeated, 4,096 at a time: %.1f ns each\n", feed_ns(graph, 0, 1 << 16, 4096, 64, rank, lock_count));
-	printf("repeated, all over again: %.1f ns each\n", feed_ns(graph, 0, edge_count, 4096, 1, rank, lock_count));
+	printf("repeated, 4,096 at a time: %.1f ns each\n",
+	       feed_ns(graph, 0, 1 << 16, 4096, 64, rank, lock_count));
+	printf("repeated, all over again: %.1f ns each\n",
+	       feed_ns(graph, 0, edge_count, 4096, 1, rank, lock_count));
 	double start = now_s();
 	order_graph_search(graph, false);
 	printf("search, nothing to find: %.1f ms\n", (now_s() - start) * 1e3);
@@ -127,9 +131,9 @@ int main(int argc, char **argv)
 	start = now_s();
 	order_graph_search(graph, false);
 	order_graph_stats(graph, &stats);
-	printf("search, 16 inversions: %.1f ms, %zu found, %llu visits, %llu cut short\n", (now_s() - start) * 1e3,
-	       order_graph_cycle_count(graph), (unsigned long long)stats.search_visits,
-	       (unsigned long long)stats.search_cuts);
+	printf("search, 16 inversions: %.1f ms, %zu found, %llu visits, %llu cut short\n",
+	       (now_s() - start) * 1e3, order_graph_cycle_count(graph),
+	       (unsigned long long)stats.search_visits, (unsigned long long)stats.search_cuts);
 	free(rank);
 	order_graph_free(graph);
 	return EXIT_SUCCESS;

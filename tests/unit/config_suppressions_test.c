@@ -25,7 +25,8 @@ static void refused(const char *text, const char *expected)
 
 START_TEST(globs_match_whole_names)
 {
-	struct suppressions *s = parse("# known\n\n function:ns::Cache::*\nlock:stats_loc?\r\nmodule:libfoo.so*\n");
+	struct suppressions *s =
+		parse("# known\n\n function:ns::Cache::*\nlock:stats_loc?\r\nmodule:libfoo.so*\n");
 	ck_assert_uint_eq(suppressions_count(s), 3);
 	ck_assert(suppressions_match(s, SUPPRESSION_FUNCTION, "ns::Cache::get(int)"));
 	ck_assert(!suppressions_match(s, SUPPRESSION_FUNCTION, "my_ns::Cache::get"));

@@ -11,9 +11,9 @@
 enum { NODES_MAX = 32, STEPS = 1000 };
 
 /* libcheck's own writes to a pipe each time: too slow for inner loops. */
-#define must(condition)                                \
-	do {                                           \
-		if (!(condition))                      \
+#define must(condition)                                 \
+	do {                                            \
+		if (!(condition))                       \
 			ck_abort_msg("%s", #condition); \
 	} while (0)
 
@@ -83,7 +83,8 @@ static void check(const struct order_topology *topology)
 		for (uint32_t j = 0; is_live(topology, i) && j < NODES_MAX; j++) {
 			if (!is_live(topology, j) || i == j)
 				continue;
-			bool together = topology->nodes.items[i].component == topology->nodes.items[j].component;
+			bool together =
+				topology->nodes.items[i].component == topology->nodes.items[j].component;
 			bool strongly = reach[i][j] && reach[j][i];
 			on_cycle |= strongly;
 			if (!topology->deferred.count)

@@ -51,7 +51,8 @@ struct place {
 
 static int fail(const struct place *place, size_t column, const char *what)
 {
-	snprintf(place->error, SUPPRESSIONS_ERROR_BYTES, "%.120s:%zu:%zu: %s", place->name, place->line, column, what);
+	snprintf(place->error, SUPPRESSIONS_ERROR_BYTES, "%.120s:%zu:%zu: %s", place->name, place->line,
+		 column, what);
 	return -EINVAL;
 }
 
@@ -60,7 +61,8 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-static int add_line(struct suppressions *suppressions, enum suppression_subject subject, const char *glob, size_t length)
+static int add_line(struct suppressions *suppressions, enum suppression_subject subject, const char *glob,
+		    size_t length)
 {
 	struct suppression *line = array_add(&suppressions->lines);
 	if (!line)
@@ -70,7 +72,8 @@ static int add_line(struct suppressions *suppressions, enum suppression_subject 
 	return line->glob ? 0 : -ENOMEM;
 }
 
-static int parse_line(struct suppressions *suppressions, const struct place *place, const char *text, size_t length)
+static int parse_line(struct suppressions *suppressions, const struct place *place, const char *text,
+		      size_t length)
 {
 	size_t start = 0;
 	while (start < length && is_blank(text[start]))
@@ -83,13 +86,16 @@ static int parse_line(struct suppressions *suppressions, const struct place *pla
 		return fail(place, start + 1, "a NUL byte: this is no text");
 	const char *colon = memchr(text + start, ':', length - start);
 	if (!colon)
-		return fail(place, start + 1, "subject:glob expected, where subject is function, module or lock");
+		return fail(place, start + 1,
+			    "subject:glob expected, where subject is function, module or lock");
 	size_t subject_bytes = (size_t)(colon - text) - start, glob_at = (size_t)(colon - text) + 1;
 	for (int i = 0; i < SUPPRESSION_SUBJECT_COUNT; i++) {
-		if (strlen(subject_names[i]) != subject_bytes || memcmp(subject_names[i], text + start, subject_bytes))
+		if (strlen(subject_names[i]) != subject_bytes ||
+		    memcmp(subject_names[i], text + start, subject_bytes))
 			continue;
 		if (glob_at == length)
-			return fail(place, glob_at + 1, "a glob is expected after the colon; * matches every name");
+			return fail(place, glob_at + 1,
+				    "a glob is expected after the colon; * matches every name");
 		if (length - glob_at > GLOB_MAX_BYTES)
 			return fail(place, glob_at + 1, "the glob is longer than 1024 bytes");
 		if (suppressions->lines.count == LINES_MAX)
@@ -99,7 +105,8 @@ static int parse_line(struct suppressions *suppressions, const struct place *pla
 	return fail(place, start + 1, "no such subject: function, module or lock");
 }
 
-int suppressions_parse(const char *name, const char *text, size_t length, struct suppressions **ret_suppressions,
+int suppressions_parse(const char *name, const char *text, size_t length,
+		       struct suppressions **ret_suppressions,
 		       char ret_error[static SUPPRESSIONS_ERROR_BYTES])
 {
 	struct suppressions *suppressions = calloc(1, sizeof(*suppressions));

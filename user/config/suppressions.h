@@ -31,7 +31,8 @@ struct suppressions;
  * ret_error "name:line:column: what is wrong and what is allowed".
  */
 #define SUPPRESSIONS_ERROR_BYTES 256
-int suppressions_parse(const char *name, const char *text, size_t length, struct suppressions **ret_suppressions,
+int suppressions_parse(const char *name, const char *text, size_t length,
+		       struct suppressions **ret_suppressions,
 		       char ret_error[static SUPPRESSIONS_ERROR_BYTES]);
 /* Same from a file; the negative errno of what failed also with its text in ret_error. */
 int suppressions_load(const char *path, struct suppressions **ret_suppressions,
@@ -40,7 +41,8 @@ int suppressions_load(const char *path, struct suppressions **ret_suppressions,
 struct suppressions *suppressions_free(struct suppressions *suppressions);
 
 /* Does a line match? Counts the hit. NULL suppressions match nothing. */
-bool suppressions_match(struct suppressions *suppressions, enum suppression_subject subject, const char *name);
+bool suppressions_match(struct suppressions *suppressions, enum suppression_subject subject,
+			const char *name);
 
 size_t suppressions_count(const struct suppressions *suppressions);
 /* Lines and how often they matched, for a list at the end of a run. ret_glob is borrowed. */

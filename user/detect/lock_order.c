@@ -199,9 +199,11 @@ static int add_lock(struct telling *telling, uint64_t address, enum lock_type ty
 		telling->failed = true;
 		return -1;
 	}
-	*lock = (struct finding_lock){
-		.address = address, .type = type, .name = lock_name(telling, address), .mapping = "", .owner_comm = ""
-	};
+	*lock = (struct finding_lock){ .address = address,
+				       .type = type,
+				       .name = lock_name(telling, address),
+				       .mapping = "",
+				       .owner_comm = "" };
 	snprintf(lock->id, sizeof(lock->id), "L%zu", evidence->locks.count);
 	return (int)evidence->locks.count - 1;
 }
@@ -210,7 +212,8 @@ static void fill_stack(struct telling *telling, uint64_t acquisition, struct fin
 {
 	struct order_stack known;
 	struct evidence *evidence = &telling->finding->evidence;
-	if (!acquisition || !order_graph_stack(telling->graph, telling->cycle->process, acquisition, &known)) {
+	if (!acquisition ||
+	    !order_graph_stack(telling->graph, telling->cycle->process, acquisition, &known)) {
 		stack->incomplete = "it was not sampled";
 		return;
 	}
@@ -247,13 +250,15 @@ static const char *site_text(struct evidence *evidence, const struct finding_sta
 		if (!evidence_is_application(frame->module, frame->function) || !*frame->function)
 			continue;
 		if (*frame->file && frame->line)
-			return evidence_keepf(evidence, "%s (%s:%u)", frame->function, base_name(frame->file), frame->line);
+			return evidence_keepf(evidence, "%s (%s:%u)", frame->function, base_name(frame->file),
+					      frame->line);
 		return evidence_keep(evidence, frame->function);
 	}
 	return "";
 }
 
-static void fill_witness(struct telling *telling, const struct order_step *step, struct finding_witness *witness)
+static void fill_witness(struct telling *telling, const struct order_step *step,
+			 struct finding_witness *witness)
 {
 	witness->tid = step->tid;
 	witness->comm = evidence_keep(&telling->finding->evidence, step->comm);
@@ -316,7 +321,8 @@ static const char *silence_text(struct telling *telling)
 	case ORDER_SILENT_READERS:
 		return "readers share the lock, so they don't wait for each other";
 	case ORDER_SILENT_MIXED:
-		return "threads, guards, creation and join or readers keep them apart, more than one of these";
+		return "threads, guards, creation and join or readers keep them apart, more than one of "
+		       "these";
 	}
 	return "";
 }
@@ -325,14 +331,17 @@ static void fill_summary(struct telling *telling)
 {
 	struct finding *finding = telling->finding;
 	struct evidence *evidence = &finding->evidence;
-	const char *summary = telling->cycle->silence == ORDER_COUNTS ? "could deadlock" : "cannot deadlock by these orders";
-	summary = evidence_keepf(evidence, "%s (pid %u) %s: ", evidence->process.comm, evidence->process.pid, summary);
+	const char *summary = telling->cycle->silence == ORDER_COUNTS ? "could deadlock"
+								      : "cannot deadlock by these orders";
+	summary = evidence_keepf(evidence, "%s (pid %u) %s: ", evidence->process.comm, evidence->process.pid,
+				 summary);
 	array_each(&finding->edges, edge) {
 		const struct finding_witness *witness = edge->witnesses.items;
 		const char *site = witness->site;
 		summary = evidence_keepf(evidence, "%s%s%s (%u) wants %s while it holds %s%s%s", summary,
-					 edge == finding->edges.items ? "" : "; ", witness->comm, witness->tid,
-					 brief(evidence, edge->to), brief(evidence, edge->from), *site ? ", in " : "", site);
+					 edge == finding->edges.items ? "" : "; ", witness->comm,
+					 witness->tid, brief(evidence, edge->to), brief(evidence, edge->from),
+					 *site ? ", in " : "", site);
 	}
 	finding->summary = summary;
 }
@@ -349,15 +358,20 @@ static void fill_advice(struct telling *telling)
 	for (size_t i = 0; i < finding->edges.count; i++) {
 		const struct finding_edge *edge = &finding->edges.items[i];
 		const char *site = edge->witnesses.items[0].site;
-		locks = evidence_keepf(evidence, "%s%s%s", locks, !i ? "" : i + 1 == finding->edges.count ? " and " : ", ",
+		locks = evidence_keepf(evidence, "%s%s%s", locks,
+				       !i			       ? ""
+				       : i + 1 == finding->edges.count ? " and "
+								       : ", ",
 				       brief(evidence, edge->from));
 		if (*site)
-			places = evidence_keepf(evidence, "%s%s%s", places, *places ? " / " : ": fix the order in ", site);
+			places = evidence_keepf(evidence, "%s%s%s", places,
+						*places ? " / " : ": fix the order in ", site);
 	}
-	finding->advice = evidence_keepf(evidence,
-					 "When these threads run at the same moment, each waits for the other for ever. "
-					 "Take %s in one order everywhere%s.",
-					 locks, places);
+	finding->advice = evidence_keepf(
+		evidence,
+		"When these threads run at the same moment, each waits for the other for ever. "
+		"Take %s in one order everywhere%s.",
+		locks, places);
 }
 
 /* No lock of the cycle can have been another one in between. */
@@ -366,8 +380,9 @@ static bool locks_are_placed(const struct telling *telling)
 	struct order_symbol symbol;
 	for (uint32_t i = 0; i < telling->cycle->step_count; i++) {
 		const struct order_lock *lock = &telling->cycle->steps[i].held;
-		bool is_static = order_graph_symbol(telling->graph, telling->cycle->process, lock->address, &symbol) &&
-				 symbol.start;
+		bool is_static =
+			order_graph_symbol(telling->graph, telling->cycle->process, lock->address, &symbol) &&
+			symbol.start;
 		if (!lock->reset_seen && !is_static)
 			return false;
 	}
@@ -397,10 +412,12 @@ static void fill_certainty(struct telling *telling)
 	if (has_semaphore)
 		lower(finding, "one of the locks is a semaphore, which may not be used as a lock");
 	if (!cycle->coexisted && !locks_are_placed(telling))
-		lower(finding, "these orders were seen one after the other, and no initialisation of the locks was: the "
+		lower(finding, "these orders were seen one after the other, and no initialisation of the "
+			       "locks was: the "
 			       "memory may have been used for other locks in between");
 	if (cycle->order_uncertain)
-		lower(finding, "too many threads were created and joined to tell whether these can run at the same time");
+		lower(finding, "too many threads were created and joined to tell whether these can run at "
+			       "the same time");
 }
 
 static int64_t saturate(uint64_t time_ns, int64_t offset_ns)
@@ -441,7 +458,9 @@ static int tell(const struct order_graph *graph, const struct order_cycle *cycle
 		const struct lock_order_options *options, uint64_t fingerprint, uint64_t instances,
 		struct finding_list *findings)
 {
-	struct telling telling = { .graph = graph, .cycle = cycle, .options = options, .finding = finding_new() };
+	struct telling telling = {
+		.graph = graph, .cycle = cycle, .options = options, .finding = finding_new()
+	};
 	struct finding **slot = telling.finding ? array_add(&findings->items) : NULL;
 	if (!slot) {
 		finding_free(telling.finding);
@@ -450,7 +469,8 @@ static int tell(const struct order_graph *graph, const struct order_cycle *cycle
 	*slot = telling.finding;
 	telling.finding->kind = FINDING_LOCK_ORDER_INVERSION;
 	telling.finding->fingerprint = fingerprint;
-	telling.finding->time_realtime_ns = (uint64_t)saturate(cycle->time_ns, options->realtime_of_monotonic_ns);
+	telling.finding->time_realtime_ns =
+		(uint64_t)saturate(cycle->time_ns, options->realtime_of_monotonic_ns);
 	fill_process(&telling);
 	fill_edges(&telling);
 	if (telling.failed) {
@@ -463,7 +483,8 @@ static int tell(const struct order_graph *graph, const struct order_cycle *cycle
 	fill_summary(&telling);
 	fill_advice(&telling);
 	if (instances > 1)
-		evidence_note(&telling.finding->evidence, "%" PRIu64 " other sets of locks show the same inversion", instances - 1);
+		evidence_note(&telling.finding->evidence,
+			      "%" PRIu64 " other sets of locks show the same inversion", instances - 1);
 	return 0;
 }
 
@@ -515,7 +536,8 @@ static int detect_one(struct lock_order *detector, const struct order_graph *gra
 		detector->suppressed_count++;
 		return 0;
 	}
-	return tell(graph, cycle, options, fingerprints[index], count_instances(graph, fingerprints, index), findings);
+	return tell(graph, cycle, options, fingerprints[index], count_instances(graph, fingerprints, index),
+		    findings);
 }
 
 int lock_order_detect(struct lock_order *detector, const struct order_graph *graph,

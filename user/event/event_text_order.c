@@ -68,7 +68,8 @@ static char *read_held(struct compiler *c, const struct field *field, char *at, 
 	return at;
 }
 
-static uint32_t read_held_list(struct compiler *c, uint32_t tid, struct event_held held[static EVENT_HELD_MAX])
+static uint32_t read_held_list(struct compiler *c, uint32_t tid,
+			       struct event_held held[static EVENT_HELD_MAX])
 {
 	const struct field *field = text_find(c, "held");
 	char copy[LINE_MAX_BYTES], *at = copy;
@@ -135,7 +136,9 @@ static void compile_acquire(struct compiler *c)
 
 static void compile_reset(struct compiler *c)
 {
-	struct event_lock_reset reset = { .header.type = EVENT_LOCK_RESET, .tgid = line_pid(c), .time_ns = pass_time(c) };
+	struct event_lock_reset reset = { .header.type = EVENT_LOCK_RESET,
+					  .tgid = line_pid(c),
+					  .time_ns = pass_time(c) };
 	reset.tid = text_number32(c, "tid", reset.tgid);
 	reset.lock = text_needed(c, "lock");
 	reset.generation = (uint32_t)text_needed(c, "gen");
@@ -145,7 +148,9 @@ static void compile_reset(struct compiler *c)
 static void emit_task(struct compiler *c, enum event_task_what what, bool has_other, bool has_held)
 {
 	struct event_held held[EVENT_HELD_MAX];
-	struct event_task task = { .header.type = EVENT_TASK, .tgid = line_pid(c), .time_ns = pass_time(c), .what = what };
+	struct event_task task = {
+		.header.type = EVENT_TASK, .tgid = line_pid(c), .time_ns = pass_time(c), .what = what
+	};
 	task.tid = text_number32(c, "tid", task.tgid);
 	task.other = has_other ? (uint32_t)text_needed(c, "child") : 0;
 	task.handle = text_number(c, "handle", 0);

@@ -44,7 +44,8 @@ static uint32_t visit_all(struct tarjan *tarjan, uint32_t node_count, const uint
 				if (!tarjan->number[to]) {
 					tarjan->path[depth++] = node;
 					node = to;
-				} else if (ret_component[to] == ORDER_NONE && tarjan->number[to] < tarjan->low[node]) {
+				} else if (ret_component[to] == ORDER_NONE &&
+					   tarjan->number[to] < tarjan->low[node]) {
 					tarjan->low[node] = tarjan->number[to];
 				}
 				continue;
@@ -62,13 +63,15 @@ static uint32_t visit_all(struct tarjan *tarjan, uint32_t node_count, const uint
 	return components;
 }
 
-long order_tarjan(uint32_t node_count, const uint32_t *offsets, const uint32_t *targets, uint32_t *ret_component)
+long order_tarjan(uint32_t node_count, const uint32_t *offsets, const uint32_t *targets,
+		  uint32_t *ret_component)
 {
 	size_t count = node_count ? node_count : 1;
 	uint32_t *memory = calloc(count * 5, sizeof(*memory));
 	if (!memory)
 		return -ENOMEM;
-	struct tarjan tarjan = { memory, memory + count, memory + 2 * count, memory + 3 * count, memory + 4 * count };
+	struct tarjan tarjan = { memory, memory + count, memory + 2 * count, memory + 3 * count,
+				 memory + 4 * count };
 	long components = visit_all(&tarjan, node_count, offsets, targets, ret_component);
 	free(memory);
 	return components;

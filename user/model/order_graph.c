@@ -46,7 +46,8 @@ struct order_graph *order_graph_new(const struct order_limits *limits)
 	hash_table_init(&graph->cycle_instances);
 	string_pool_init(&graph->strings, limits->string_bytes);
 	graph->recent = calloc(ORDER_RECENT_COUNT, sizeof(*graph->recent));
-	if (order_history_init(&graph->history, limits->thread_count, limits->guard_count) < 0 || !graph->recent)
+	if (order_history_init(&graph->history, limits->thread_count, limits->guard_count) < 0 ||
+	    !graph->recent)
 		return order_graph_free(graph);
 	return graph;
 }
@@ -106,9 +107,9 @@ static uint64_t edge_hash(const void *owner, uint32_t item)
 
 static uint32_t find_node(const struct order_graph *graph, uint32_t process, uint64_t address)
 {
-	order_index_each(&graph->node_index, lock_hash(process, address), item)
-		if (order_node(graph, item)->address == address && order_node(graph, item)->process == process)
-			return item;
+	order_index_each(&graph->node_index, lock_hash(process, address),
+			 item) if (order_node(graph, item)->address == address &&
+				   order_node(graph, item)->process == process) return item;
 	return ORDER_NONE;
 }
 
@@ -153,7 +154,7 @@ static uint32_t get_node(struct order_graph *graph, uint32_t process, uint64_t a
 		/* Another kind of lock at the same address is another lock, though no reset was seen. */
 		remove_node(graph, index);
 	}
-	index = order_index_reserve(&graph->node_index, graph, node_hash)
+	index = order_index_reserve(&graph->node_index, graph, node_hash, graph->topology.nodes.count)
 			? order_topology_add_node(&graph->topology)
 			: ORDER_NONE;
 	if (index == ORDER_NONE) {
@@ -231,7 +232,8 @@ const struct order_process *order_graph_process(const struct order_graph *graph,
 static void forget_process(struct order_graph *graph, uint32_t process)
 {
 	for (uint32_t i = 0; i < graph->topology.nodes.count; i++)
-		if ((order_node(graph, i)->flags & ORDER_NODE_LIVE) && order_node(graph, i)->process == process)
+		if ((order_node(graph, i)->flags & ORDER_NODE_LIVE) &&
+		    order_node(graph, i)->process == process)
 			remove_node(graph, i);
 	order_history_forget_process(&graph->history, process);
 	order_names_forget_process(graph, process);
@@ -260,7 +262,8 @@ struct acquire {
 };
 
 /* May a record of this thread, in its present segment, of these locks in these modes, tell anything new? */
-static struct order_recent *find_recent(struct order_graph *graph, const struct acquire *acquire, uint64_t *ret_key)
+static struct order_recent *find_recent(struct order_graph *graph, const struct acquire *acquire,
+					uint64_t *ret_key)
 {
 	const struct event_acquire *record = acquire->record;
 	const struct order_thread *thread = &graph->history.threads.items[acquire->thread];
@@ -297,7 +300,8 @@ static uint32_t take_guards(struct order_graph *graph, const struct event_held *
 
 static uint32_t find_edge(const struct order_graph *graph, uint32_t from, uint32_t to, uint32_t mode)
 {
-	order_index_each(&graph->edge_index, ends_hash(from, to, mode), item) {
+	order_index_each(&graph->edge_index, ends_hash(from, to, mode), item)
+	{
 		const struct order_edge *edge = order_edge(graph, item);
 		if (edge->from == from && edge->to == to && (edge->flags & ORDER_EDGE_MODE) == mode)
 			return item;
@@ -307,9 +311,10 @@ static uint32_t find_edge(const struct order_graph *graph, uint32_t from, uint32
 
 static uint32_t new_edge(struct order_graph *graph, uint32_t from, uint32_t to, uint32_t mode)
 {
-	uint32_t index = order_index_reserve(&graph->edge_index, graph, edge_hash)
-				 ? order_topology_add_edge(&graph->topology, from, to, mode)
-				 : ORDER_NONE;
+	uint32_t index =
+		order_index_reserve(&graph->edge_index, graph, edge_hash, graph->topology.edges.count)
+			? order_topology_add_edge(&graph->topology, from, to, mode)
+			: ORDER_NONE;
 	if (index == ORDER_NONE) {
 		graph->stats.dropped_edges++;
 		return index;
@@ -317,6 +322,16 @@ static uint32_t new_edge(struct order_graph *graph, uint32_t from, uint32_t to, 
 	order_index_add(&graph->edge_index, ends_hash(from, to, mode), index);
 	order_edge(graph, index)->first_seen = graph->acquire_serial;
 	return index;
+}
+
+/* Asks for what adding an edge will look at. */
+static void prefetch_edge(const struct order_graph *graph, uint32_t from, uint32_t to, uint32_t mode)
+{
+	order_index_prefetch(&graph->edge_index, ends_hash(from, to, mode));
+	if (order_node(graph, from)->first_out != ORDER_NONE)
+		__builtin_prefetch(order_edge(graph, order_node(graph, from)->first_out));
+	if (order_node(graph, to)->first_in != ORDER_NONE)
+		__builtin_prefetch(order_edge(graph, order_node(graph, to)->first_in));
 }
 
 /*
@@ -329,7 +344,8 @@ static void add_edge(struct order_graph *graph, struct acquire *acquire, const s
 	uint32_t from = get_node(graph, acquire->process, held->lock, held->generation, held->type);
 	if (from == ORDER_NONE || acquire->wanted == ORDER_NONE)
 		return;
-	uint32_t mode = edge_mode(held, record), index = find_edge(graph, from, acquire->wanted, mode);
+	uint32_t mode = edge_mode(held, record);
+	prefetch_edge(graph, from, acquire->wanted, mode);
 	struct order_witness witness = {
 		.position = order_history_take_position(&graph->history, acquire->thread),
 		.held_acquisition = held->acquisition
@@ -341,9 +357,10 @@ static void add_edge(struct order_graph *graph, struct acquire *acquire, const s
 		graph->stats.dropped_witnesses++;
 		return;
 	}
-	witness.guards = record->held_count > 1
-				 ? take_guards(graph, acquire->held, record->held_count, held->lock, record->lock)
-				 : ORDER_NO_GUARDS;
+	witness.guards = record->held_count > 1 ? take_guards(graph, acquire->held, record->held_count,
+							      held->lock, record->lock)
+						: ORDER_NO_GUARDS;
+	uint32_t index = find_edge(graph, from, acquire->wanted, mode);
 	bool is_new = index == ORDER_NONE;
 	if (is_new)
 		index = new_edge(graph, from, acquire->wanted, mode);
@@ -416,6 +433,31 @@ static void add_edges(struct order_graph *graph, struct acquire *acquire)
 	}
 }
 
+enum { PREFETCH_HELD = 4 };
+
+/* Asks for all that will be looked up: first the slots of the indices, then the items that those name. */
+static void prefetch(const struct order_graph *graph, const struct acquire *acquire)
+{
+	const struct event_acquire *record = acquire->record;
+	uint32_t held_count = record->held_count < PREFETCH_HELD ? record->held_count : PREFETCH_HELD;
+	uint64_t ways[1 + PREFETCH_HELD], locks[1 + PREFETCH_HELD];
+	for (uint32_t i = 0; i <= held_count; i++) {
+		uint64_t id = i ? acquire->held[i - 1].acquisition : record->acquisition;
+		ways[i] = order_mix(order_acquisition_key(graph, acquire->process, id));
+		locks[i] = lock_hash(acquire->process, i ? acquire->held[i - 1].lock : record->lock);
+		order_index_prefetch(&graph->acquisition_index, ways[i]);
+		order_index_prefetch(&graph->node_index, locks[i]);
+	}
+	for (uint32_t i = 0; i <= held_count; i++) {
+		uint32_t at = (uint32_t)ways[i], item;
+		if (order_index_next(&graph->acquisition_index, ways[i], &at, &item))
+			__builtin_prefetch(&graph->acquisitions.items[item]);
+		at = (uint32_t)locks[i];
+		if (order_index_next(&graph->node_index, locks[i], &at, &item))
+			__builtin_prefetch(order_node(graph, item));
+	}
+}
+
 static int apply_acquire(struct order_graph *graph, const struct event *event)
 {
 	struct acquire acquire = {
@@ -426,8 +468,8 @@ static int apply_acquire(struct order_graph *graph, const struct event *event)
 	acquire.process = get_process(graph, record->tgid);
 	if (acquire.process == ORDER_NONE)
 		return -ENOMEM;
-	acquire.thread = order_history_thread(&graph->history, acquire.process, record->tid, record->thread_start_ns,
-					      record->comm);
+	acquire.thread = order_history_thread(&graph->history, acquire.process, record->tid,
+					      record->thread_start_ns, record->comm);
 	if (acquire.thread == ORDER_NONE)
 		return -ENOMEM;
 	graph->now_ns = record->time_ns;
@@ -440,8 +482,9 @@ static int apply_acquire(struct order_graph *graph, const struct event *event)
 		graph->stats.repeats++;
 		return 0;
 	}
-	acquire.acquisition = record->acquisition ? order_acquisition(graph, acquire.process, record->acquisition,
-								      record->site)
+	prefetch(graph, &acquire);
+	acquire.acquisition = record->acquisition ? order_acquisition(graph, acquire.process,
+								      record->acquisition, record->site)
 						  : ORDER_NONE;
 	/*
 	 * SEMANTICS 4.2: what gives up instead of waiting (trylock, timed locks) joins the held set, as the
@@ -451,8 +494,8 @@ static int apply_acquire(struct order_graph *graph, const struct event *event)
 	if (!(record->flags & EVENT_ACQUIRE_NO_WAIT) && !is_recursive(&acquire)) {
 		bool is_writer = !(record->flags & EVENT_ACQUIRE_SHARED);
 		if (record->held_count || record->kind == EVENT_LOCK_RWLOCK)
-			acquire.wanted =
-				get_node(graph, acquire.process, record->lock, record->generation, record->kind);
+			acquire.wanted = get_node(graph, acquire.process, record->lock, record->generation,
+						  record->kind);
 		if (is_writer && acquire.wanted != ORDER_NONE)
 			note_writer(graph, acquire.wanted);
 		if (is_writer)
@@ -548,70 +591,4 @@ int order_graph_apply(struct order_graph *graph, const struct event *event)
 	default:
 		return 0;
 	}
-}
-
-/* ---- what there is ---- */
-
-static struct order_lock lock_of(const struct order_graph *graph, uint32_t index)
-{
-	const struct order_node *node = order_node(graph, index);
-	return (struct order_lock){ node->address, node->generation, node->kind, node->generation > 0 };
-}
-
-bool order_graph_next_edge(const struct order_graph *graph, size_t *position, struct order_edge_view *ret_edge)
-{
-	while (*position < graph->topology.edges.count) {
-		const struct order_edge *edge = order_edge(graph, (uint32_t)(*position)++);
-		if (!(edge->flags & ORDER_EDGE_LIVE))
-			continue;
-		uint32_t process = order_node(graph, edge->from)->process;
-		*ret_edge = (struct order_edge_view){
-			.process = process,
-			.tgid = graph->processes.items[process].process.tgid,
-			.held = lock_of(graph, edge->from),
-			.wanted = lock_of(graph, edge->to),
-			.mode = edge->flags & ORDER_EDGE_MODE,
-			.witness_count = order_witness_count(graph, edge),
-			.cyclic = order_edge_is_cyclic(&graph->topology, edge),
-		};
-		return true;
-	}
-	return false;
-}
-
-void order_graph_stats(const struct order_graph *graph, struct order_stats *ret_stats)
-{
-	const struct order_topology *topology = &graph->topology;
-	const struct order_history *history = &graph->history;
-	struct order_stats stats = graph->stats;
-	stats.nodes = order_table_used(&topology->nodes);
-	stats.edges = order_table_used(&topology->edges);
-	stats.witnesses = stats.edges + order_table_used(&graph->more);
-	stats.threads = order_table_used(&history->threads);
-	stats.processes = order_table_used(&graph->processes);
-	stats.acquisitions = order_table_used(&graph->acquisitions);
-	stats.cyclic_nodes = topology->cyclic_nodes;
-	stats.insert_visits = topology->visits;
-	stats.deferred_edges = topology->deferred_total;
-	stats.batch_passes = topology->batch_passes;
-	stats.dropped_threads = history->dropped_threads;
-	stats.dropped_guards = history->guards.dropped_count;
-	stats.bytes = sizeof(*graph) + order_names_bytes(graph) +
-		      (uint64_t)topology->nodes.capacity * sizeof(struct order_node) +
-		      (uint64_t)topology->edges.capacity * sizeof(struct order_edge) +
-		      ((uint64_t)graph->node_index.slot_count + graph->edge_index.slot_count) * sizeof(uint32_t) +
-		      (topology->forward.capacity + topology->backward.capacity + topology->pool.capacity) * 8 +
-		      topology->dirty.capacity * sizeof(struct order_dirty) + topology->deferred.capacity * 4 +
-		      (uint64_t)graph->more.capacity * sizeof(struct order_more_witness) +
-		      (uint64_t)graph->processes.capacity * sizeof(struct order_process_slot) +
-		      (uint64_t)history->threads.capacity * sizeof(struct order_thread) +
-		      (uint64_t)history->joins.capacity * sizeof(struct order_join) +
-		      (uint64_t)history->positions.capacity * sizeof(struct order_position) +
-		      (uint64_t)history->guards.sets.capacity * sizeof(struct order_guard_set) +
-		      history->guards.guard_count * 8 + graph->cycles.capacity * sizeof(struct order_cycle) +
-		      ORDER_RECENT_COUNT * sizeof(struct order_recent) +
-		      (history->by_tid.slot_count + history->by_page.slot_count + history->guards.by_key.slot_count +
-		       graph->cycle_by_key.slot_count + graph->cycle_instances.slot_count +
-		       graph->process_by_tgid.slot_count + graph->holders.slot_count) * sizeof(struct hash_entry);
-	*ret_stats = stats;
 }

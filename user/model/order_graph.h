@@ -62,7 +62,8 @@ struct order_stats {
 	uint64_t search_visits;
 	uint64_t search_cuts; /* searches that reached their cap: a longer cycle may have been missed */
 	/* Not kept, because a table was full or memory out. */
-	uint64_t dropped_processes, dropped_threads, dropped_nodes, dropped_edges, dropped_witnesses, dropped_guards;
+	uint64_t dropped_processes, dropped_threads, dropped_nodes, dropped_edges, dropped_witnesses,
+		dropped_guards;
 	uint64_t dropped_acquisitions, dropped_stacks, dropped_symbols, dropped_cycles;
 };
 
@@ -211,6 +212,7 @@ struct order_edge_view {
 	uint32_t mode, witness_count;
 	bool cyclic;
 };
-bool order_graph_next_edge(const struct order_graph *graph, size_t *position, struct order_edge_view *ret_edge);
+bool order_graph_next_edge(const struct order_graph *graph, size_t *position,
+			   struct order_edge_view *ret_edge);
 
 #endif

@@ -56,7 +56,8 @@ uint32_t order_guard_sets_take(struct order_guard_sets *sets, uint64_t *guards, 
 		sets->sets.items[index].uses++;
 		return index;
 	}
-	uint64_t *copy = sets->guard_count + count <= sets->guard_limit ? malloc(count * sizeof(*copy)) : NULL;
+	uint64_t *copy =
+		sets->guard_count + count <= sets->guard_limit ? malloc(count * sizeof(*copy)) : NULL;
 	index = copy ? order_table_take(&sets->sets, next_free) : ORDER_NONE;
 	if (index == ORDER_NONE) {
 		free(copy);
@@ -90,7 +91,8 @@ void order_guard_sets_give(struct order_guard_sets *sets, uint32_t index)
 
 bool order_guards_are_subset(const struct order_guard_sets *sets, uint32_t few_index, uint32_t many_index)
 {
-	const struct order_guard_set *few = &sets->sets.items[few_index], *many = &sets->sets.items[many_index];
+	const struct order_guard_set *few = &sets->sets.items[few_index],
+				     *many = &sets->sets.items[many_index];
 	uint32_t at = 0;
 	if (few_index == many_index)
 		return true;

@@ -40,7 +40,8 @@ void order_history_release(struct order_history *history)
 /* An ended thread stays until it was joined (the join must find it) and as long as something names it. */
 static bool is_unused(const struct order_thread *thread)
 {
-	return !thread->uses && (thread->flags & ORDER_THREAD_EXITED) && (thread->flags & ORDER_THREAD_JOINED);
+	return !thread->uses && (thread->flags & ORDER_THREAD_EXITED) &&
+	       (thread->flags & ORDER_THREAD_JOINED);
 }
 
 static void drop_use(struct order_history *history, uint32_t index)
@@ -113,7 +114,8 @@ static uint32_t add_thread(struct order_history *history, uint32_t process, uint
 	if (history->threads.count == history->threads.limit && !history->threads.first_free)
 		make_room(history);
 	uint32_t index = order_table_take(&history->threads, next_free);
-	if (index != ORDER_NONE && hash_table_put(&history->by_tid, process, tid, (void *)(uintptr_t)(index + 1)) < 0) {
+	if (index != ORDER_NONE &&
+	    hash_table_put(&history->by_tid, process, tid, (void *)(uintptr_t)(index + 1)) < 0) {
 		history->threads.items[index].process = ORDER_NONE;
 		order_table_give(&history->threads, index, next_free);
 		index = ORDER_NONE;
@@ -133,8 +135,8 @@ static uint32_t add_thread(struct order_history *history, uint32_t process, uint
 	return index;
 }
 
-uint32_t order_history_thread(struct order_history *history, uint32_t process, uint32_t tid, uint64_t start_ns,
-			      const char *comm)
+uint32_t order_history_thread(struct order_history *history, uint32_t process, uint32_t tid,
+			      uint64_t start_ns, const char *comm)
 {
 	uint32_t index = find_by_tid(history, process, tid);
 	if (index != ORDER_NONE) {
@@ -183,7 +185,8 @@ void order_history_create(struct order_history *history, uint32_t process, const
 	history->threads.items[parent].uses++;
 	next_segment(&history->threads.items[parent]);
 	if (task->handle)
-		hash_table_put(&history->by_page, process, task->handle >> PAGE_SHIFT, (void *)(uintptr_t)(child + 1));
+		hash_table_put(&history->by_page, process, task->handle >> PAGE_SHIFT,
+			       (void *)(uintptr_t)(child + 1));
 }
 
 void order_history_exit(struct order_history *history, uint32_t process, uint32_t tid, uint64_t handle)
@@ -193,7 +196,8 @@ void order_history_exit(struct order_history *history, uint32_t process, uint32_
 		return;
 	/* Its creation may have been before our time: now its pthread_t is known. */
 	if (handle)
-		hash_table_put(&history->by_page, process, handle >> PAGE_SHIFT, (void *)(uintptr_t)(index + 1));
+		hash_table_put(&history->by_page, process, handle >> PAGE_SHIFT,
+			       (void *)(uintptr_t)(index + 1));
 	end_thread(history, index);
 }
 
@@ -221,7 +225,8 @@ void order_history_join(struct order_history *history, uint32_t process, uint32_
 		order_guard_sets_give(&history->guards, held_guards);
 		return;
 	}
-	struct order_thread *thread = &history->threads.items[joiner], *child = &history->threads.items[joined];
+	struct order_thread *thread = &history->threads.items[joiner],
+			    *child = &history->threads.items[joined];
 	next_segment(thread);
 	history->joins.items[join] = (struct order_join){ joined, thread->segment, thread->first_join };
 	thread->first_join = join;
@@ -233,7 +238,8 @@ void order_history_join(struct order_history *history, uint32_t process, uint32_
 	} else {
 		order_guard_sets_give(&history->guards, held_guards);
 	}
-	if (child->guards_at_creation != ORDER_NO_GUARDS && child->guards_at_join != child->guards_at_creation)
+	if (child->guards_at_creation != ORDER_NO_GUARDS &&
+	    child->guards_at_join != child->guards_at_creation)
 		history->guards_shrank = true;
 	/* The page may belong to another thread soon: glibc uses a joined thread's stack again. */
 }
@@ -333,7 +339,8 @@ static bool precedes(struct order_history *history, const struct order_position 
 		if (here.thread == from->thread && here.segment >= from->segment)
 			return true;
 		const struct order_thread *thread = &history->threads.items[here.thread];
-		bool room = thread->parent == ORDER_NONE || reach(history, thread->parent, thread->parent_segment);
+		bool room = thread->parent == ORDER_NONE ||
+			    reach(history, thread->parent, thread->parent_segment);
 		for (uint32_t join = thread->first_join; room && join != ORDER_NONE;) {
 			const struct order_join *done = &history->joins.items[join];
 			if (done->segment <= here.segment)

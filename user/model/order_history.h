@@ -20,7 +20,7 @@ enum { ORDER_NO_GUARDS = 0 };
 /* A lock's address and whether it was held shared. Addresses of user space leave the top bits free. */
 #define ORDER_GUARD(address, shared) ((uint64_t)(address) << 1 | (shared))
 #define ORDER_GUARD_ADDRESS(guard) ((guard) >> 1)
-#define ORDER_GUARD_SHARED(guard) ((guard) & 1)
+#define ORDER_GUARD_SHARED(guard) ((guard)&1)
 
 struct order_guard_set {
 	struct hash_key key;
@@ -92,7 +92,8 @@ struct order_history {
 	struct hash_table by_tid; /* (process, tid) -> index + 1 of the living thread */
 	struct hash_table by_page; /* (process, page of clear_child_tid) -> index + 1 */
 	ARRAY(struct order_position) walk; /* workspace */
-	ARRAY(uint32_t) unused; /* threads to be freed: a list, since they may hang together in a long chain */
+	ARRAY(uint32_t)
+		unused; /* threads to be freed: a list, since they may hang together in a long chain */
 	uint32_t mark;
 	uint64_t dropped_threads;
 	bool guards_shrank; /* a lock that seemed to guard children doesn't: judge anew */
@@ -105,8 +106,8 @@ void order_history_release(struct order_history *history);
  * The living thread of that id, made when it isn't known. Another start time (0: not known) is another
  * thread. ORDER_NONE: no room, counted. `comm` may be NULL.
  */
-uint32_t order_history_thread(struct order_history *history, uint32_t process, uint32_t tid, uint64_t start_ns,
-			      const char *comm);
+uint32_t order_history_thread(struct order_history *history, uint32_t process, uint32_t tid,
+			      uint64_t start_ns, const char *comm);
 /* TASK events; `held` are the locks that `tid` holds at a CREATE or JOIN. */
 void order_history_create(struct order_history *history, uint32_t process, const struct event_task *task,
 			  uint64_t serial, uint32_t held_guards);
@@ -132,9 +133,11 @@ bool order_history_are_ordered(struct order_history *history, uint32_t a, uint32
  * the thread that holds it, until that returns true; returns whether it did. Before the join what was held at
  * the creation counts, unless `released` says that the holder has let it go since.
  */
-typedef bool order_released_fn(const void *context, uint32_t process, uint64_t address, uint32_t holder, uint64_t since_serial);
+typedef bool order_released_fn(const void *context, uint32_t process, uint64_t address, uint32_t holder,
+			       uint64_t since_serial);
 typedef bool order_inherited_fn(void *context, uint64_t guard, uint32_t holder);
-bool order_history_inherited(const struct order_history *history, uint32_t thread, order_released_fn *released,
-			     const void *released_context, order_inherited_fn *visit, void *visit_context);
+bool order_history_inherited(const struct order_history *history, uint32_t thread,
+			     order_released_fn *released, const void *released_context,
+			     order_inherited_fn *visit, void *visit_context);
 
 #endif

@@ -51,11 +51,12 @@ static void sweep(struct order_graph *graph)
 			mark(used, graph->more.items[at].witness.wanted_acquisition);
 		}
 	}
-	order_index_release(&graph->acquisition_index);
+	order_index_clear(&graph->acquisition_index);
 	graph->acquisitions.first_free = graph->acquisitions.free_count = 0;
 	for (uint32_t i = 0; i < graph->acquisitions.count; i++) {
 		if ((used[i / 8] >> i % 8 & 1) &&
-		    order_index_reserve(&graph->acquisition_index, graph, acquisition_hash)) {
+		    order_index_reserve(&graph->acquisition_index, graph, acquisition_hash,
+					graph->acquisitions.count)) {
 			order_index_add(&graph->acquisition_index, acquisition_hash(graph, i), i);
 			continue;
 		}
@@ -68,15 +69,17 @@ static void sweep(struct order_graph *graph)
 uint32_t order_acquisition(struct order_graph *graph, uint32_t process, uint64_t id, uint64_t site)
 {
 	uint64_t key = order_acquisition_key(graph, process, id), hash = order_mix(key);
-	order_index_each(&graph->acquisition_index, hash, item)
-		if (graph->acquisitions.items[item].key == key) {
-			if (site)
-				graph->acquisitions.items[item].site = site;
-			return item;
-		}
+	order_index_each(&graph->acquisition_index, hash,
+			 item) if (graph->acquisitions.items[item].key == key)
+	{
+		if (site)
+			graph->acquisitions.items[item].site = site;
+		return item;
+	}
 	if (!graph->acquisitions.first_free && graph->acquisitions.count == graph->acquisitions.limit)
 		sweep(graph);
-	uint32_t index = order_index_reserve(&graph->acquisition_index, graph, acquisition_hash)
+	uint32_t index = order_index_reserve(&graph->acquisition_index, graph, acquisition_hash,
+					     graph->acquisitions.count)
 				 ? order_table_take(&graph->acquisitions, next_free)
 				 : ORDER_NONE;
 	if (index == ORDER_NONE) {
@@ -140,7 +143,8 @@ void order_names_symbol(struct order_graph *graph, uint32_t process, const struc
 	bool is_new = !symbol;
 	if (is_new && graph->symbols.count < graph->limits.symbol_count)
 		symbol = calloc(1, sizeof(*symbol));
-	if (!symbol || (is_new && hash_table_put(&graph->symbols, serial, event->symbol->address, symbol) < 0)) {
+	if (!symbol ||
+	    (is_new && hash_table_put(&graph->symbols, serial, event->symbol->address, symbol) < 0)) {
 		free(symbol);
 		graph->stats.dropped_symbols++;
 		return;
@@ -176,7 +180,8 @@ static void forget(struct hash_table *table, uint64_t serial, uint64_t *frame_co
 	struct hash_table kept = { .seed = table->seed };
 	size_t at = 0;
 	for (const struct hash_entry *entry; (entry = hash_table_next(table, &at));) {
-		if (entry->key.a != serial && !hash_table_put(&kept, entry->key.a, entry->key.b, entry->value))
+		if (entry->key.a != serial &&
+		    !hash_table_put(&kept, entry->key.a, entry->key.b, entry->value))
 			continue;
 		if (frame_count)
 			*frame_count -= ((struct order_stack_slot *)entry->value)->stack.frame_count;

@@ -67,14 +67,16 @@ struct holding {
 	uint64_t found; /* the guard that excludes */
 };
 
-static struct holding holding_of(const struct search *search, uint32_t depth, const struct order_witness *witness)
+static struct holding holding_of(const struct search *search, uint32_t depth,
+				 const struct order_witness *witness)
 {
 	const struct order_graph *graph = search->graph;
 	const struct order_edge *edge = order_edge(graph, search->edges[depth]);
 	return (struct holding){
 		.graph = graph,
 		.set = &graph->history.guards.sets.items[witness->guards],
-		.own = ORDER_GUARD(order_node(graph, edge->from)->address, (edge->flags & ORDER_HELD_SHARED) != 0),
+		.own = ORDER_GUARD(order_node(graph, edge->from)->address,
+				   (edge->flags & ORDER_HELD_SHARED) != 0),
 		.thread = thread_of(graph, witness),
 	};
 }
@@ -141,7 +143,8 @@ bool order_was_released(const void *context, uint32_t process, uint64_t address,
 	const struct order_graph *graph = context;
 	const struct order_holder *known =
 		hash_table_get(&graph->holders, graph->processes.items[process].serial, address);
-	return known && known->thread != ORDER_NONE && known->thread != holder && known->serial > since_serial;
+	return known && known->thread != ORDER_NONE && known->thread != holder &&
+	       known->serial > since_serial;
 }
 
 /* Can this witness meet those chosen for the edges before? */
@@ -159,7 +162,8 @@ static bool can_meet(struct search *search, const struct order_witness *witness)
 		if (!(search->relax & RELAX_GUARDS) && are_guarded(search, i, search->depth, witness))
 			return false;
 		if (!(search->relax & RELAX_HISTORY) &&
-		    order_history_are_ordered(history, other->position, witness->position, &search->history_cut))
+		    order_history_are_ordered(history, other->position, witness->position,
+					      &search->history_cut))
 			return false;
 	}
 	return true;
@@ -170,7 +174,8 @@ static bool can_meet(struct search *search, const struct order_witness *witness)
  * reader waits for a writer; for another reader only behind a waiting writer, if there ever is one, and never
  * if it may pass that (lockdep's recursive read: no (*R)->(S*) pair).
  */
-static bool blocks(const struct search *search, const struct order_edge *into, const struct order_edge *out_of)
+static bool blocks(const struct search *search, const struct order_edge *into,
+		   const struct order_edge *out_of)
 {
 	if (!(out_of->flags & ORDER_HELD_SHARED) || !(into->flags & ORDER_WANTED_SHARED) ||
 	    (search->relax & RELAX_READERS))
@@ -181,14 +186,8 @@ static bool blocks(const struct search *search, const struct order_edge *into, c
 
 /* ---- what was found, as values ---- */
 
-static struct order_lock lock_of(const struct order_graph *graph, uint32_t index)
-{
-	const struct order_node *node = order_node(graph, index);
-	return (struct order_lock){ node->address, node->generation, node->kind, node->generation > 0 };
-}
-
-static void fill_acquisition(const struct order_graph *graph, uint32_t process, uint32_t index, uint64_t *ret_id,
-			     uint64_t *ret_site)
+static void fill_acquisition(const struct order_graph *graph, uint32_t process, uint32_t index,
+			     uint64_t *ret_id, uint64_t *ret_site)
 {
 	if (index == ORDER_NONE)
 		return;
@@ -204,8 +203,8 @@ static void fill_step(const struct search *search, uint32_t process, uint32_t i,
 	const struct order_thread *thread = &graph->history.threads.items[thread_of(graph, witness)];
 	const struct order_guard_set *set = &graph->history.guards.sets.items[witness->guards];
 	*step = (struct order_step){
-		.held = lock_of(graph, edge->from),
-		.wanted = lock_of(graph, edge->to),
+		.held = order_lock_of(graph, edge->from),
+		.wanted = order_lock_of(graph, edge->to),
 		.mode = edge->flags & ORDER_EDGE_MODE,
 		.witness_count = order_witness_count(graph, edge),
 		.tid = thread->tid,
@@ -213,8 +212,10 @@ static void fill_step(const struct search *search, uint32_t process, uint32_t i,
 		.guard_count = set->count,
 	};
 	memcpy(step->comm, thread->comm, sizeof(step->comm));
-	fill_acquisition(graph, process, witness->held_acquisition, &step->held_acquisition, &step->held_site);
-	fill_acquisition(graph, process, witness->wanted_acquisition, &step->wanted_acquisition, &step->wanted_site);
+	fill_acquisition(graph, process, witness->held_acquisition, &step->held_acquisition,
+			 &step->held_site);
+	fill_acquisition(graph, process, witness->wanted_acquisition, &step->wanted_acquisition,
+			 &step->wanted_site);
 	for (uint32_t k = 0; k < set->count && k < ORDER_GUARDS_SHOWN; k++)
 		step->guards[k] = (struct order_guard){ ORDER_GUARD_ADDRESS(set->guards[k]),
 							ORDER_GUARD_SHARED(set->guards[k]) };
@@ -285,10 +286,13 @@ static void keep_cycle(struct search *search)
 		known->instance_count++;
 		return;
 	}
-	struct order_cycle *slot = graph->cycles.count < graph->limits.cycle_count ? array_add(&graph->cycles) : NULL;
-	if (!slot || hash_table_put(&graph->cycle_instances, cycle.site_key, locks,
-				    (void *)(uintptr_t)graph->cycles.count) < 0 ||
-	    hash_table_put(&graph->cycle_by_key, cycle.site_key, 0, (void *)(uintptr_t)(same_sites + 1)) < 0) {
+	struct order_cycle *slot =
+		graph->cycles.count < graph->limits.cycle_count ? array_add(&graph->cycles) : NULL;
+	if (!slot ||
+	    hash_table_put(&graph->cycle_instances, cycle.site_key, locks,
+			   (void *)(uintptr_t)graph->cycles.count) < 0 ||
+	    hash_table_put(&graph->cycle_by_key, cycle.site_key, 0, (void *)(uintptr_t)(same_sites + 1)) <
+		    0) {
 		graph->cycles.count -= slot != NULL;
 		graph->stats.dropped_cycles++;
 		return;
@@ -318,7 +322,8 @@ static void measure(struct search *search, uint32_t component)
 		uint32_t here = (uint32_t)topology->pool.items[at];
 		if (search->distance[here] >= ORDER_CYCLE_MAX)
 			break;
-		for (uint32_t in = nodes[here].first_in; in != ORDER_NONE; in = topology->edges.items[in].next_in) {
+		for (uint32_t in = nodes[here].first_in; in != ORDER_NONE;
+		     in = topology->edges.items[in].next_in) {
 			uint32_t from = topology->edges.items[in].from;
 			if (++search->visits > search->graph->limits.search_visits) {
 				search->cut = true;
@@ -348,7 +353,8 @@ static void try_witnesses(struct search *search)
 	const struct order_witness *witness = &order_edge(graph, search->edges[depth])->witness;
 	uint32_t next = order_edge(graph, search->edges[depth])->more;
 	for (;;) {
-		bool wanted = depth || search->position == ORDER_NONE || witness->position == search->position;
+		bool wanted =
+			depth || search->position == ORDER_NONE || witness->position == search->position;
 		if (wanted && can_meet(search, witness)) {
 			search->witnesses[depth] = *witness;
 			search->depth = depth + 1;
@@ -431,8 +437,10 @@ static void find_silent(struct search *search, uint32_t index, uint32_t position
 		uint32_t relax;
 		enum order_silence silence;
 	} steps[] = {
-		{ RELAX_THREADS, ORDER_SILENT_SINGLE_THREAD }, { RELAX_GUARDS, ORDER_SILENT_GUARDED },
-		{ RELAX_HISTORY, ORDER_SILENT_CREATE_JOIN },   { RELAX_READERS, ORDER_SILENT_READERS },
+		{ RELAX_THREADS, ORDER_SILENT_SINGLE_THREAD },
+		{ RELAX_GUARDS, ORDER_SILENT_GUARDED },
+		{ RELAX_HISTORY, ORDER_SILENT_CREATE_JOIN },
+		{ RELAX_READERS, ORDER_SILENT_READERS },
 		{ RELAX_ALL, ORDER_SILENT_MIXED },
 	};
 	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps) && !search->err; i++) {
@@ -504,7 +512,8 @@ void order_search_forget_process(struct order_graph *graph, uint32_t process)
 {
 	size_t kept = 0;
 	uint64_t serial = graph->processes.items[process].serial;
-	struct hash_table instances = { .seed = graph->cycle_instances.seed }, keys = { .seed = graph->cycle_by_key.seed };
+	struct hash_table instances = { .seed = graph->cycle_instances.seed },
+			  keys = { .seed = graph->cycle_by_key.seed };
 	struct hash_table holders = { .seed = graph->holders.seed };
 	uint32_t *moved = calloc(graph->cycles.count + 1, sizeof(*moved));
 	for (size_t i = 0; i < graph->cycles.count; i++) {
@@ -516,15 +525,18 @@ void order_search_forget_process(struct order_graph *graph, uint32_t process)
 	}
 	size_t at = 0;
 	/* Without memory a known cycle may be kept, and told, a second time. */
-	for (const struct hash_entry *entry; moved && (entry = hash_table_next(&graph->cycle_instances, &at));) {
+	for (const struct hash_entry *entry;
+	     moved && (entry = hash_table_next(&graph->cycle_instances, &at));) {
 		uint32_t index = moved[(uint32_t)(uintptr_t)entry->value - 1];
 		uint32_t count = (uint32_t)(uintptr_t)hash_table_get(&keys, entry->key.a, 0);
-		if (index && !hash_table_put(&instances, entry->key.a, entry->key.b, (void *)(uintptr_t)index))
+		if (index &&
+		    !hash_table_put(&instances, entry->key.a, entry->key.b, (void *)(uintptr_t)index))
 			hash_table_put(&keys, entry->key.a, 0, (void *)(uintptr_t)(count + 1));
 	}
 	at = 0;
 	for (const struct hash_entry *entry; (entry = hash_table_next(&graph->holders, &at));)
-		if (entry->key.a == serial || hash_table_put(&holders, entry->key.a, entry->key.b, entry->value) < 0)
+		if (entry->key.a == serial ||
+		    hash_table_put(&holders, entry->key.a, entry->key.b, entry->value) < 0)
 			free(entry->value);
 	hash_table_release(&graph->cycle_instances);
 	hash_table_release(&graph->cycle_by_key);
@@ -576,15 +588,18 @@ int order_graph_wants(const struct order_graph *graph, struct order_wants *ret_w
 			const struct order_step *step = &cycle->steps[i];
 			uint64_t ways[] = { step->held_acquisition, step->wanted_acquisition };
 			uint64_t locks[1 + ORDER_GUARDS_SHOWN] = { step->held.address };
-			uint32_t shown = step->guard_count < ORDER_GUARDS_SHOWN ? step->guard_count : ORDER_GUARDS_SHOWN;
+			uint32_t shown = step->guard_count < ORDER_GUARDS_SHOWN ? step->guard_count
+										: ORDER_GUARDS_SHOWN;
 			for (uint32_t k = 0; k < shown; k++)
 				locks[1 + k] = step->guards[k].address;
 			for (uint32_t k = 0; k < 2; k++)
 				if (!hash_table_get(&graph->stacks, slot->serial, ways[k]))
-					ok &= add_want(&stacks, slot->serial, cycle->tgid, ways[k], add_stack, ret_wants);
+					ok &= add_want(&stacks, slot->serial, cycle->tgid, ways[k], add_stack,
+						       ret_wants);
 			for (uint32_t k = 0; k < 1 + shown; k++)
 				if (!hash_table_get(&graph->symbols, slot->serial, locks[k]))
-					ok &= add_want(&symbols, slot->serial, cycle->tgid, locks[k], add_symbol, ret_wants);
+					ok &= add_want(&symbols, slot->serial, cycle->tgid, locks[k],
+						       add_symbol, ret_wants);
 		}
 	}
 	hash_table_release(&stacks);

@@ -113,6 +113,11 @@ void order_names_symbol(struct order_graph *graph, uint32_t process, const struc
 void order_names_forget_process(struct order_graph *graph, uint32_t process);
 uint64_t order_names_bytes(const struct order_graph *graph);
 
+/* ---- order_stats.c ---- */
+
+/* A node as others see it. */
+struct order_lock order_lock_of(const struct order_graph *graph, uint32_t index);
+
 /* ---- order_search.c ---- */
 
 /* Has the holder let go of the lock since then? (order_released_fn; the context is the graph.) */

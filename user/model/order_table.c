@@ -2,6 +2,7 @@
 #include "model/order_table.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define FIRST_CAPACITY 16
 #define DOUBLE_BELOW (1u << 20)
@@ -32,26 +33,43 @@ void order_index_release(struct order_index *index)
 	*index = (struct order_index){ 0 };
 }
 
+void order_index_clear(struct order_index *index)
+{
+	if (index->slots)
+		memset(index->slots, 0, index->slot_count * sizeof(*index->slots));
+	index->count = 0;
+}
+
 void order_index_add(struct order_index *index, uint64_t hash, uint32_t item)
 {
 	uint32_t mask = index->slot_count - 1, at = (uint32_t)hash & mask;
 	while (index->slots[at])
 		at = (at + 1) & mask;
-	index->slots[at] = item + 1;
+	index->slots[at] = (item + 1) | ((uint32_t)(hash >> 32) & ~order_index_item_mask(index));
 	index->count++;
 }
 
-bool order_index_reserve(struct order_index *index, const void *owner, order_hash_fn *hash_of)
+bool order_index_reserve(struct order_index *index, const void *owner, order_hash_fn *hash_of,
+			 uint32_t item_limit)
 {
-	if (((uint64_t)index->count + 1) * LOAD_DENOMINATOR <= (uint64_t)index->slot_count * LOAD_NUMERATOR)
+	struct order_index bigger = { .slot_count = index->slot_count ? index->slot_count : FIRST_CAPACITY };
+	/* Deleted items may leave a short index over a long table: the low bits must hold any item. */
+	while (bigger.slot_count && (((uint64_t)index->count + 1) * LOAD_DENOMINATOR >
+					     (uint64_t)bigger.slot_count * LOAD_NUMERATOR ||
+				     item_limit >= bigger.slot_count))
+		bigger.slot_count *= 2;
+	if (bigger.slot_count == index->slot_count)
 		return true;
-	struct order_index bigger = { .slot_count = index->slot_count ? index->slot_count * 2 : FIRST_CAPACITY };
-	bigger.slots = bigger.slot_count ? calloc(bigger.slot_count, sizeof(*bigger.slots)) : NULL;
+	bigger.slots = bigger.slot_count && bigger.slot_count <= UINT32_MAX / 2
+			       ? calloc(bigger.slot_count, sizeof(*bigger.slots))
+			       : NULL;
 	if (!bigger.slots)
 		return false;
+	uint32_t mask = order_index_item_mask(index);
 	for (uint32_t i = 0; i < index->slot_count; i++)
 		if (index->slots[i])
-			order_index_add(&bigger, hash_of(owner, index->slots[i] - 1), index->slots[i] - 1);
+			order_index_add(&bigger, hash_of(owner, (index->slots[i] & mask) - 1),
+					(index->slots[i] & mask) - 1);
 	free(index->slots);
 	*index = bigger;
 	return true;
@@ -62,14 +80,15 @@ void order_index_remove(struct order_index *index, const void *owner, order_hash
 	if (!index->slot_count)
 		return;
 	uint32_t mask = index->slot_count - 1, hole = (uint32_t)hash_of(owner, item) & mask;
-	while (index->slots[hole] != item + 1) {
+	uint32_t item_mask = order_index_item_mask(index);
+	while ((index->slots[hole] & item_mask) != item + 1) {
 		if (!index->slots[hole])
 			return;
 		hole = (hole + 1) & mask;
 	}
 	/* Close the gap: an entry may move back only if its home doesn't lie behind the hole. */
 	for (uint32_t i = (hole + 1) & mask; index->slots[i]; i = (i + 1) & mask) {
-		uint32_t home = (uint32_t)hash_of(owner, index->slots[i] - 1) & mask;
+		uint32_t home = (uint32_t)hash_of(owner, (index->slots[i] & item_mask) - 1) & mask;
 		if (((i - home) & mask) >= ((i - hole) & mask)) {
 			index->slots[hole] = index->slots[i];
 			hole = i;

@@ -162,7 +162,8 @@ static bool sweep_from(struct sweep *sweep, uint32_t component)
 	struct order_topology *topology = sweep->topology;
 	if (!sweep_take(sweep, component))
 		return false;
-	for (size_t at = 0; at < (sweep->backward ? topology->backward.count : topology->forward.count); at++) {
+	for (size_t at = 0; at < (sweep->backward ? topology->backward.count : topology->forward.count);
+	     at++) {
 		uint64_t key = (sweep->backward ? topology->backward.items : topology->forward.items)[at];
 		uint32_t first = (uint32_t)key, member = first;
 		do {
@@ -232,7 +233,8 @@ static void reorder(struct order_topology *topology, uint32_t mark)
 	uint32_t merged = ORDER_NONE;
 	array_each(&topology->forward, key)
 		if (nodes[(uint32_t)*key].backward_mark == mark)
-			merged = merged == ORDER_NONE ? (uint32_t)*key : merge(topology, merged, (uint32_t)*key);
+			merged = merged == ORDER_NONE ? (uint32_t)*key
+						      : merge(topology, merged, (uint32_t)*key);
 	if (merged != ORDER_NONE)
 		nodes[merged].order = (uint32_t)pool[at];
 }
@@ -265,7 +267,9 @@ uint32_t order_topology_add_edge(struct order_topology *topology, uint32_t from,
 	if (index == ORDER_NONE)
 		return index;
 	struct order_edge *edge = &topology->edges.items[index];
-	*edge = (struct order_edge){ .from = from, .to = to, .flags = mode | ORDER_EDGE_LIVE, .more = ORDER_NONE };
+	*edge = (struct order_edge){
+		.from = from, .to = to, .flags = mode | ORDER_EDGE_LIVE, .more = ORDER_NONE
+	};
 	link_edge(topology, index);
 	const struct order_node *nodes = topology->nodes.items;
 	uint32_t a = nodes[from].component, b = nodes[to].component;

@@ -112,6 +112,7 @@ uint32_t order_topology_new_mark(struct order_topology *topology);
  * targets[offsets[i + 1]]. ret_component[i] counts from 0 against the topological order. Returns their
  * number, or -ENOMEM.
  */
-long order_tarjan(uint32_t node_count, const uint32_t *offsets, const uint32_t *targets, uint32_t *ret_component);
+long order_tarjan(uint32_t node_count, const uint32_t *offsets, const uint32_t *targets,
+		  uint32_t *ret_component);
 
 #endif

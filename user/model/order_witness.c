@@ -47,7 +47,8 @@ static uint32_t list(struct order_graph *graph, struct order_edge *edge,
 {
 	uint32_t count = 0;
 	ret_list[count++] = &edge->witness;
-	for (uint32_t at = edge->more; at != ORDER_NONE && count < ORDER_WITNESS_MAX; at = graph->more.items[at].next)
+	for (uint32_t at = edge->more; at != ORDER_NONE && count < ORDER_WITNESS_MAX;
+	     at = graph->more.items[at].next)
 		ret_list[count++] = &graph->more.items[at].witness;
 	return count;
 }
@@ -75,7 +76,8 @@ static bool is_same_site(const struct order_graph *graph, const struct order_wit
 	const struct order_acquisition *items = graph->acquisitions.items;
 	return a->wanted_acquisition == b->wanted_acquisition ||
 	       (a->wanted_acquisition != ORDER_NONE && b->wanted_acquisition != ORDER_NONE &&
-		items[a->wanted_acquisition].site && items[a->wanted_acquisition].site == items[b->wanted_acquisition].site);
+		items[a->wanted_acquisition].site &&
+		items[a->wanted_acquisition].site == items[b->wanted_acquisition].site);
 }
 
 bool order_witness_add(struct order_graph *graph, uint32_t index, const struct order_witness *witness)

@@ -60,7 +60,8 @@ static void add_titled_stack(struct text_sink *self, const struct finding *findi
 	text_add_stack(self, stack);
 }
 
-static void add_guards(struct text_sink *self, const struct finding *finding, const struct finding_witness *witness)
+static void add_guards(struct text_sink *self, const struct finding *finding,
+		       const struct finding_witness *witness)
 {
 	if (!witness->guards.count)
 		return;
