@@ -37,7 +37,8 @@ static void write_lock(struct text_buffer *out, const struct finding_lock *lock)
 		text_buffer_addf(out, "0x%" PRIx64, lock->address);
 }
 
-static void write_edge(struct text_buffer *out, const struct evidence *evidence, const struct finding_edge *edge)
+static void write_edge(struct text_buffer *out, const struct evidence *evidence,
+		       const struct finding_edge *edge)
 {
 	const struct finding_witness *witness = edge->witnesses.items;
 	text_buffer_addf(out, "  edge: %s (%u) holds ", witness->comm, witness->tid);
@@ -54,8 +55,8 @@ static void write_edge(struct text_buffer *out, const struct evidence *evidence,
 
 static void write_inversion(struct text_buffer *out, const struct finding *finding)
 {
-	text_buffer_addf(out, "%s %s pid=%u\n", certainty_name(finding->certainty), finding_kind_name(finding->kind),
-			 finding->evidence.process.pid);
+	text_buffer_addf(out, "%s %s pid=%u\n", certainty_name(finding->certainty),
+			 finding_kind_name(finding->kind), finding->evidence.process.pid);
 	array_each(&finding->edges, edge)
 		write_edge(out, &finding->evidence, edge);
 	array_each(&finding->evidence.notes, note)
@@ -156,7 +157,8 @@ static int take_record(void *context, const struct event_header *record)
 	return err;
 }
 
-static int find_inversions(struct order_graph *graph, bool all_orders, struct text_buffer *out, size_t *ret_count)
+static int find_inversions(struct order_graph *graph, bool all_orders, struct text_buffer *out,
+			   size_t *ret_count)
 {
 	struct lock_order *detector = lock_order_new();
 	struct lock_order_options options = { .all_orders = all_orders };
@@ -272,7 +274,8 @@ int main(void)
 {
 	char directory[512], path[1024];
 	const char *slash = strrchr(__FILE__, '/');
-	snprintf(directory, sizeof(directory), "%.*s" REPLAY, slash ? (int)(slash - __FILE__ + 1) : 0, __FILE__);
+	snprintf(directory, sizeof(directory), "%.*s" REPLAY, slash ? (int)(slash - __FILE__ + 1) : 0,
+		 __FILE__);
 	struct dirent **entries;
 	int count = scandir(directory, &entries, is_scenario, alphasort), failed = 0;
 	if (count <= 0) {

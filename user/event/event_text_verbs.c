@@ -111,8 +111,7 @@ void text_emit_frames(struct compiler *c, uint32_t tgid, uint32_t tid, uint64_t 
 	for (char *item; count < LIST_MAX && (item = strsep(&rest, ",")); count++)
 		frames[count] = parse_frame(item, count);
 	if (!c->err)
-		c->err = event_write_frames(c->sink, tgid, tid, token, EVENT_FRAMES_COMPLETE, frames,
-					    count);
+		c->err = event_write_frames(c->sink, tgid, tid, token, EVENT_FRAMES_COMPLETE, frames, count);
 }
 
 static void compile_thread(struct compiler *c)

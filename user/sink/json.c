@@ -186,7 +186,8 @@ static void add_witness(struct json_writer *json, const struct evidence *evidenc
 	json_end_object(json);
 }
 
-static void add_edge(struct json_writer *json, const struct evidence *evidence, const struct finding_edge *edge)
+static void add_edge(struct json_writer *json, const struct evidence *evidence,
+		     const struct finding_edge *edge)
 {
 	json_begin_object(json, NULL);
 	add_lock_id(json, "from", evidence, edge->from);

@@ -324,7 +324,7 @@ static void add_finding(struct text_sink *self, const struct finding *finding)
 		compose_stuck(self, finding);
 	compose_time(self, finding->time_realtime_ns);
 	text_end_paragraph(self, 0, 2, kind_bytes,
-		      finding->certainty == CERTAINTY_CERTAIN ? COLOR_RED : COLOR_YELLOW);
+			   finding->certainty == CERTAINTY_CERTAIN ? COLOR_RED : COLOR_YELLOW);
 	text_buffer_add(&self->text, "\n");
 
 	if (shows_summary(finding)) {
