@@ -129,19 +129,14 @@ int suppressions_parse(const char *name, const char *text, size_t length,
 	return 0;
 }
 
-static int read_file(const char *path, char **ret_text, size_t *ret_length)
+static int read_stream(FILE *file, char **ret_text, size_t *ret_length)
 {
-	FILE *file = fopen(path, "re");
-	char *text = file ? malloc(FILE_MAX_BYTES + 1) : NULL;
-	int err = !file ? -errno : text ? 0 : -ENOMEM;
+	char *text = malloc(FILE_MAX_BYTES + 1);
+	if (!text)
+		return -ENOMEM;
 	errno = 0;
-	size_t length = err ? 0 : fread(text, 1, FILE_MAX_BYTES + 1, file);
-	if (!err && ferror(file))
-		err = errno ? -errno : -EIO;
-	else if (!err && length > FILE_MAX_BYTES)
-		err = -EFBIG;
-	if (file)
-		fclose(file);
+	size_t length = fread(text, 1, FILE_MAX_BYTES + 1, file);
+	int err = ferror(file) ? (errno ? -errno : -EIO) : length > FILE_MAX_BYTES ? -EFBIG : 0;
 	if (err) {
 		free(text);
 		return err;
@@ -151,11 +146,21 @@ static int read_file(const char *path, char **ret_text, size_t *ret_length)
 	return 0;
 }
 
+static int read_file(const char *path, char **ret_text, size_t *ret_length)
+{
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	int err = read_stream(file, ret_text, ret_length);
+	fclose(file);
+	return err;
+}
+
 int suppressions_load(const char *path, struct suppressions **ret_suppressions,
 		      char ret_error[static SUPPRESSIONS_ERROR_BYTES])
 {
-	char *text;
-	size_t length;
+	char *text = NULL;
+	size_t length = 0;
 	int err = read_file(path, &text, &length);
 	if (err) {
 		snprintf(ret_error, SUPPRESSIONS_ERROR_BYTES, "%.120s: %s", path, strerror(-err));

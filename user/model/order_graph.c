@@ -174,7 +174,12 @@ static uint32_t get_node(struct order_graph *graph, uint32_t process, uint64_t a
 
 static uint32_t get_process(struct order_graph *graph, uint32_t tgid)
 {
+	const struct order_process_slot *recent =
+		graph->recent_process ? &graph->processes.items[graph->recent_process - 1] : NULL;
+	if (recent && recent->used && !recent->process.ended && recent->process.tgid == tgid)
+		return graph->recent_process - 1;
 	uint32_t index = (uint32_t)(uintptr_t)hash_table_get(&graph->process_by_tgid, tgid, 0) - 1;
+	graph->recent_process = index + 1;
 	if (index != ORDER_NONE)
 		return index;
 	index = order_table_take(&graph->processes, next_free);

@@ -138,7 +138,11 @@ static uint32_t add_thread(struct order_history *history, uint32_t process, uint
 uint32_t order_history_thread(struct order_history *history, uint32_t process, uint32_t tid,
 			      uint64_t start_ns, const char *comm)
 {
-	uint32_t index = find_by_tid(history, process, tid);
+	uint32_t *recent = &history->recent[tid % ORDER_THREADS_RECENT];
+	uint32_t index = *recent ? *recent - 1 : ORDER_NONE;
+	const struct order_thread *last = index == ORDER_NONE ? NULL : &history->threads.items[index];
+	if (!last || last->tid != tid || last->process != process || (last->flags & ORDER_THREAD_EXITED))
+		index = find_by_tid(history, process, tid);
 	if (index != ORDER_NONE) {
 		struct order_thread *known = &history->threads.items[index];
 		if (start_ns && known->start_ns && known->start_ns != start_ns) {
@@ -150,6 +154,7 @@ uint32_t order_history_thread(struct order_history *history, uint32_t process, u
 	}
 	if (index == ORDER_NONE)
 		index = add_thread(history, process, tid, start_ns);
+	*recent = index + 1;
 	if (index != ORDER_NONE && comm)
 		memcpy(history->threads.items[index].comm, comm, EVENT_COMM_BYTES);
 	return index;

@@ -49,6 +49,8 @@ bool order_guards_are_subset(const struct order_guard_sets *sets, uint32_t few, 
 
 /* ---- threads ---- */
 
+enum { ORDER_THREADS_RECENT = 64 };
+
 enum order_thread_flags {
 	ORDER_THREAD_EXITED = 1 << 0,
 	ORDER_THREAD_JOINED = 1 << 1, /* by any thread */
@@ -89,6 +91,7 @@ struct order_history {
 	ORDER_TABLE(struct order_join) joins;
 	ORDER_TABLE(struct order_position) positions;
 	struct order_guard_sets guards;
+	uint32_t recent[ORDER_THREADS_RECENT]; /* by the low bits of the tid: index + 1 of the last one asked for */
 	struct hash_table by_tid; /* (process, tid) -> index + 1 of the living thread */
 	struct hash_table by_page; /* (process, page of clear_child_tid) -> index + 1 */
 	ARRAY(struct order_position) walk; /* workspace */

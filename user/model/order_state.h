@@ -58,6 +58,7 @@ struct order_graph {
 	ORDER_TABLE(struct order_more_witness) more;
 	ORDER_TABLE(struct order_acquisition) acquisitions;
 	ORDER_TABLE(struct order_process_slot) processes;
+	uint32_t recent_process; /* + 1: the last one that was asked for */
 	struct hash_table process_by_tgid; /* tgid -> index + 1 of the one that lives */
 	struct hash_table stacks; /* (process, acquisition) -> struct order_stack_slot */
 	struct hash_table symbols; /* (process, address) -> struct order_symbol */

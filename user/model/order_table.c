@@ -16,7 +16,7 @@ bool order_grow(void **items, uint32_t *capacity, uint32_t want, size_t item_byt
 		return true;
 	uint64_t next = *capacity ? *capacity : FIRST_CAPACITY;
 	while (next < want)
-		next += next < DOUBLE_BELOW ? next : next / 8;
+		next += next < DOUBLE_BELOW ? next : next / 16;
 	if (next > UINT32_MAX)
 		return false;
 	void *grown = reallocarray(*items, next, item_bytes);
@@ -49,27 +49,46 @@ void order_index_add(struct order_index *index, uint64_t hash, uint32_t item)
 	index->count++;
 }
 
+/* All items of `index`, in their own order: reading them in that of the slots would wait for each. */
+static bool move_items(const struct order_index *index, const void *owner, order_hash_fn *hash_of,
+		       struct order_index *to, uint32_t item_limit)
+{
+	uint32_t mask = order_index_item_mask(index);
+	uint64_t *present = calloc(item_limit / 64 + 1, sizeof(*present));
+	if (!present)
+		return false;
+	for (uint32_t i = 0; i < index->slot_count; i++)
+		if (index->slots[i]) {
+			uint32_t item = (index->slots[i] & mask) - 1;
+			present[item / 64] |= UINT64_C(1) << item % 64;
+		}
+	for (uint32_t at = 0; at <= item_limit / 64; at++)
+		for (uint64_t rest = present[at]; rest; rest &= rest - 1) {
+			uint32_t item = at * 64 + (uint32_t)__builtin_ctzll(rest);
+			order_index_add(to, hash_of(owner, item), item);
+		}
+	free(present);
+	return true;
+}
+
 bool order_index_reserve(struct order_index *index, const void *owner, order_hash_fn *hash_of,
 			 uint32_t item_limit)
 {
-	struct order_index bigger = { .slot_count = index->slot_count ? index->slot_count : FIRST_CAPACITY };
+	uint64_t slot_count = index->slot_count ? index->slot_count : FIRST_CAPACITY;
 	/* Deleted items may leave a short index over a long table: the low bits must hold any item. */
-	while (bigger.slot_count && (((uint64_t)index->count + 1) * LOAD_DENOMINATOR >
-					     (uint64_t)bigger.slot_count * LOAD_NUMERATOR ||
-				     item_limit >= bigger.slot_count))
-		bigger.slot_count *= 2;
-	if (bigger.slot_count == index->slot_count)
+	while (((uint64_t)index->count + 1) * LOAD_DENOMINATOR > slot_count * LOAD_NUMERATOR ||
+	       item_limit >= slot_count)
+		slot_count *= 2;
+	if (slot_count == index->slot_count)
 		return true;
-	bigger.slots = bigger.slot_count && bigger.slot_count <= UINT32_MAX / 2
-			       ? calloc(bigger.slot_count, sizeof(*bigger.slots))
-			       : NULL;
-	if (!bigger.slots)
+	struct order_index bigger = { 0 };
+	if (slot_count <= INT32_MAX)
+		bigger.slots = calloc(slot_count, sizeof(*bigger.slots));
+	bigger.slot_count = (uint32_t)slot_count;
+	if (!bigger.slots || !move_items(index, owner, hash_of, &bigger, item_limit)) {
+		free(bigger.slots);
 		return false;
-	uint32_t mask = order_index_item_mask(index);
-	for (uint32_t i = 0; i < index->slot_count; i++)
-		if (index->slots[i])
-			order_index_add(&bigger, hash_of(owner, (index->slots[i] & mask) - 1),
-					(index->slots[i] & mask) - 1);
+	}
 	free(index->slots);
 	*index = bigger;
 	return true;

@@ -12,7 +12,7 @@
 
 #define ORDER_NONE UINT32_MAX
 
-/* Doubles, and beyond a million items grows by an eighth: the last doubling would cost as much as all. */
+/* Doubles, and beyond a million items grows by a sixteenth: the last doubling would cost as much as all. */
 bool order_grow(void **items, uint32_t *capacity, uint32_t want, size_t item_bytes);
 
 #define ORDER_TABLE(type)                               \
