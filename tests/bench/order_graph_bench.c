@@ -93,7 +93,6 @@ int main(int argc, char **argv)
 	struct order_stats stats;
 	limits.node_count = lock_count + 16;
 	limits.edge_count = (uint32_t)edge_count + 1024;
-	limits.acquisition_count = (uint32_t)edge_count + lock_count + 1024;
 	struct order_graph *graph = order_graph_new(&limits);
 	uint32_t *rank = malloc(lock_count * sizeof(*rank));
 	if (!graph || !rank || lock_count < 2)

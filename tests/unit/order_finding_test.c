@@ -271,7 +271,6 @@ START_TEST(tables_are_bounded_and_count)
 	limits.edge_count = 12;
 	limits.witness_count = 4;
 	limits.guard_count = 4;
-	limits.acquisition_count = 16;
 	limits.stack_count = limits.symbol_count = limits.cycle_count = 2;
 	struct order_graph *graph = order_graph_new(&limits);
 	struct event_sink sink = { take, graph };
@@ -294,11 +293,10 @@ START_TEST(tables_are_bounded_and_count)
 	ck_assert_uint_le(stats.threads, 8);
 	ck_assert_uint_le(stats.nodes, 16);
 	ck_assert_uint_le(stats.edges, 12);
-	ck_assert_uint_le(stats.acquisitions, 16);
 	ck_assert_uint_le(order_graph_cycle_count(graph), 2);
 	ck_assert(stats.dropped_processes && stats.dropped_threads && stats.dropped_nodes &&
 		  stats.dropped_edges);
-	ck_assert(stats.dropped_acquisitions && stats.dropped_stacks && stats.dropped_symbols);
+	ck_assert(stats.dropped_stacks && stats.dropped_symbols);
 	order_graph_free(graph);
 }
 END_TEST

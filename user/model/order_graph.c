@@ -16,7 +16,6 @@ struct order_limits order_default_limits(void)
 		.edge_count = 1 << 19,
 		.witness_count = 1 << 18,
 		.guard_count = 1 << 18,
-		.acquisition_count = 1 << 19,
 		.stack_count = 1 << 12,
 		.frame_count = 1 << 17,
 		.symbol_count = 1 << 14,
@@ -36,7 +35,6 @@ struct order_graph *order_graph_new(const struct order_limits *limits)
 	limits = &graph->limits;
 	order_topology_init(&graph->topology, limits->node_count, limits->edge_count, limits->insert_visits);
 	graph->more.limit = limits->witness_count;
-	graph->acquisitions.limit = limits->acquisition_count;
 	graph->processes.limit = limits->process_count;
 	hash_table_init(&graph->process_by_tgid);
 	hash_table_init(&graph->stacks);
@@ -262,7 +260,6 @@ struct acquire {
 	const struct event_held *held;
 	uint32_t process, thread;
 	uint32_t wanted; /* node */
-	uint32_t acquisition;
 	uint32_t last_edge;
 };
 
@@ -353,10 +350,9 @@ static void add_edge(struct order_graph *graph, struct acquire *acquire, const s
 	prefetch_edge(graph, from, acquire->wanted, mode);
 	struct order_witness witness = {
 		.position = order_history_take_position(&graph->history, acquire->thread),
-		.held_acquisition = held->acquisition
-					    ? order_acquisition(graph, acquire->process, held->acquisition, 0)
-					    : ORDER_NONE,
-		.wanted_acquisition = acquire->acquisition,
+		.held_acquisition = held->acquisition,
+		.wanted_acquisition = record->acquisition,
+		.site = record->site,
 	};
 	if (witness.position == ORDER_NONE) {
 		graph->stats.dropped_witnesses++;
@@ -440,24 +436,18 @@ static void add_edges(struct order_graph *graph, struct acquire *acquire)
 
 enum { PREFETCH_HELD = 4 };
 
-/* Asks for all that will be looked up: first the slots of the indices, then the items that those name. */
+/* Asks for all that will be looked up: first the slots of the index, then the nodes that those name. */
 static void prefetch(const struct order_graph *graph, const struct acquire *acquire)
 {
 	const struct event_acquire *record = acquire->record;
 	uint32_t held_count = record->held_count < PREFETCH_HELD ? record->held_count : PREFETCH_HELD;
-	uint64_t ways[1 + PREFETCH_HELD], locks[1 + PREFETCH_HELD];
+	uint64_t locks[1 + PREFETCH_HELD];
 	for (uint32_t i = 0; i <= held_count; i++) {
-		uint64_t id = i ? acquire->held[i - 1].acquisition : record->acquisition;
-		ways[i] = order_mix(order_acquisition_key(graph, acquire->process, id));
 		locks[i] = lock_hash(acquire->process, i ? acquire->held[i - 1].lock : record->lock);
-		order_index_prefetch(&graph->acquisition_index, ways[i]);
 		order_index_prefetch(&graph->node_index, locks[i]);
 	}
 	for (uint32_t i = 0; i <= held_count; i++) {
-		uint32_t at = (uint32_t)ways[i], item;
-		if (order_index_next(&graph->acquisition_index, ways[i], &at, &item))
-			__builtin_prefetch(&graph->acquisitions.items[item]);
-		at = (uint32_t)locks[i];
+		uint32_t at = (uint32_t)locks[i], item;
 		if (order_index_next(&graph->node_index, locks[i], &at, &item))
 			__builtin_prefetch(order_node(graph, item));
 	}
@@ -488,9 +478,6 @@ static int apply_acquire(struct order_graph *graph, const struct event *event)
 		return 0;
 	}
 	prefetch(graph, &acquire);
-	acquire.acquisition = record->acquisition ? order_acquisition(graph, acquire.process,
-								      record->acquisition, record->site)
-						  : ORDER_NONE;
 	/*
 	 * SEMANTICS 4.2: what gives up instead of waiting (trylock, timed locks) joins the held set, as the
 	 * tracer tells in later records, but nothing can deadlock for want of it: no incoming edge.

@@ -39,7 +39,6 @@ struct order_limits {
 	uint32_t edge_count;
 	uint32_t witness_count; /* beyond the first of each edge */
 	uint32_t guard_count; /* locks in all distinct guard sets together */
-	uint32_t acquisition_count;
 	uint32_t stack_count, frame_count; /* symbolized stacks, and frames of all together */
 	uint32_t symbol_count;
 	uint32_t cycle_count;
@@ -52,7 +51,7 @@ struct order_limits {
 struct order_limits order_default_limits(void);
 
 struct order_stats {
-	uint64_t nodes, edges, witnesses, threads, processes, acquisitions; /* now */
+	uint64_t nodes, edges, witnesses, threads, processes; /* now */
 	uint64_t cyclic_nodes; /* nodes in strongly connected components of two or more, now */
 	uint64_t bytes; /* memory held */
 	uint64_t insert_visits; /* edges looked at by incremental insertions, since the start */
@@ -64,7 +63,7 @@ struct order_stats {
 	/* Not kept, because a table was full or memory out. */
 	uint64_t dropped_processes, dropped_threads, dropped_nodes, dropped_edges, dropped_witnesses,
 		dropped_guards;
-	uint64_t dropped_acquisitions, dropped_stacks, dropped_symbols, dropped_cycles;
+	uint64_t dropped_stacks, dropped_symbols, dropped_cycles;
 };
 
 /* Modes of an edge. */
@@ -105,7 +104,7 @@ struct order_step {
 	uint64_t thread_start_ns; /* CLOCK_BOOTTIME */
 	char comm[EVENT_COMM_BYTES];
 	uint64_t held_acquisition, wanted_acquisition; /* name the stacks; 0: not known */
-	uint64_t held_site, wanted_site; /* return addresses; 0: not known */
+	uint64_t site; /* return address of the call that wanted the lock; 0: not known */
 	uint32_t guard_count; /* of all guards; the first ORDER_GUARDS_SHOWN are listed */
 	struct order_guard guards[ORDER_GUARDS_SHOWN];
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tells an order's story: the acquisitions that name stacks, the stacks, the symbols of locks. */
+/* What tells an order's story: stacks, by the acquisitions that name them, and symbols of locks. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,83 +15,8 @@ void order_names_release(struct order_graph *graph)
 			free(entry->value);
 		hash_table_release(tables[i]);
 	}
-	free(graph->acquisitions.items);
-	order_index_release(&graph->acquisition_index);
 	string_pool_release(&graph->strings);
 }
-
-/* ---- acquisitions ---- */
-
-static uint64_t acquisition_hash(const void *owner, uint32_t item)
-{
-	const struct order_graph *graph = owner;
-	return order_mix(graph->acquisitions.items[item].key);
-}
-
-static void mark(uint8_t *used, uint32_t acquisition)
-{
-	if (acquisition != ORDER_NONE)
-		used[acquisition / 8] |= (uint8_t)(1 << acquisition % 8);
-}
-
-/* The table is full: those that no witness names give way. Should one of them come again, its site is lost. */
-static void sweep(struct order_graph *graph)
-{
-	uint8_t *used = calloc(graph->acquisitions.count / 8 + 1, 1);
-	if (!used)
-		return;
-	for (uint32_t i = 0; i < graph->topology.edges.count; i++) {
-		const struct order_edge *edge = order_edge(graph, i);
-		if (!(edge->flags & ORDER_EDGE_LIVE))
-			continue;
-		mark(used, edge->witness.held_acquisition);
-		mark(used, edge->witness.wanted_acquisition);
-		for (uint32_t at = edge->more; at != ORDER_NONE; at = graph->more.items[at].next) {
-			mark(used, graph->more.items[at].witness.held_acquisition);
-			mark(used, graph->more.items[at].witness.wanted_acquisition);
-		}
-	}
-	order_index_clear(&graph->acquisition_index);
-	graph->acquisitions.first_free = graph->acquisitions.free_count = 0;
-	for (uint32_t i = 0; i < graph->acquisitions.count; i++) {
-		if ((used[i / 8] >> i % 8 & 1) &&
-		    order_index_reserve(&graph->acquisition_index, graph, acquisition_hash,
-					graph->acquisitions.count)) {
-			order_index_add(&graph->acquisition_index, acquisition_hash(graph, i), i);
-			continue;
-		}
-		order_table_give(&graph->acquisitions, i, next_free);
-		graph->stats.dropped_acquisitions++;
-	}
-	free(used);
-}
-
-uint32_t order_acquisition(struct order_graph *graph, uint32_t process, uint64_t id, uint64_t site)
-{
-	uint64_t key = order_acquisition_key(graph, process, id), hash = order_mix(key);
-	order_index_each(&graph->acquisition_index, hash,
-			 item) if (graph->acquisitions.items[item].key == key)
-	{
-		if (site)
-			graph->acquisitions.items[item].site = site;
-		return item;
-	}
-	if (!graph->acquisitions.first_free && graph->acquisitions.count == graph->acquisitions.limit)
-		sweep(graph);
-	uint32_t index = order_index_reserve(&graph->acquisition_index, graph, acquisition_hash,
-					     graph->acquisitions.count)
-				 ? order_table_take(&graph->acquisitions, next_free)
-				 : ORDER_NONE;
-	if (index == ORDER_NONE) {
-		graph->stats.dropped_acquisitions++;
-		return index;
-	}
-	graph->acquisitions.items[index] = (struct order_acquisition){ .key = key, .site = site };
-	order_index_add(&graph->acquisition_index, hash, index);
-	return index;
-}
-
-/* ---- stacks and symbols ---- */
 
 static struct order_stack_slot *make_stack(struct order_graph *graph, const struct event *event)
 {
@@ -200,9 +125,7 @@ void order_names_forget_process(struct order_graph *graph, uint32_t process)
 
 uint64_t order_names_bytes(const struct order_graph *graph)
 {
-	return (uint64_t)graph->acquisitions.capacity * sizeof(*graph->acquisitions.items) +
-	       (uint64_t)graph->acquisition_index.slot_count * sizeof(uint32_t) + graph->strings.bytes +
-	       graph->frame_count * sizeof(struct order_frame) +
+	return graph->strings.bytes + graph->frame_count * sizeof(struct order_frame) +
 	       graph->stacks.count * sizeof(struct order_stack_slot) +
 	       graph->symbols.count * sizeof(struct order_symbol) +
 	       (graph->stacks.slot_count + graph->symbols.slot_count + graph->strings.table.slot_count) *

@@ -186,16 +186,7 @@ static bool blocks(const struct search *search, const struct order_edge *into,
 
 /* ---- what was found, as values ---- */
 
-static void fill_acquisition(const struct order_graph *graph, uint32_t process, uint32_t index,
-			     uint64_t *ret_id, uint64_t *ret_site)
-{
-	if (index == ORDER_NONE)
-		return;
-	*ret_id = order_acquisition_key(graph, process, graph->acquisitions.items[index].key);
-	*ret_site = graph->acquisitions.items[index].site;
-}
-
-static void fill_step(const struct search *search, uint32_t process, uint32_t i, struct order_step *step)
+static void fill_step(const struct search *search, uint32_t i, struct order_step *step)
 {
 	const struct order_graph *graph = search->graph;
 	const struct order_edge *edge = order_edge(graph, search->edges[i]);
@@ -209,13 +200,12 @@ static void fill_step(const struct search *search, uint32_t process, uint32_t i,
 		.witness_count = order_witness_count(graph, edge),
 		.tid = thread->tid,
 		.thread_start_ns = thread->start_ns,
+		.held_acquisition = witness->held_acquisition,
+		.wanted_acquisition = witness->wanted_acquisition,
+		.site = witness->site,
 		.guard_count = set->count,
 	};
 	memcpy(step->comm, thread->comm, sizeof(step->comm));
-	fill_acquisition(graph, process, witness->held_acquisition, &step->held_acquisition,
-			 &step->held_site);
-	fill_acquisition(graph, process, witness->wanted_acquisition, &step->wanted_acquisition,
-			 &step->wanted_site);
 	for (uint32_t k = 0; k < set->count && k < ORDER_GUARDS_SHOWN; k++)
 		step->guards[k] = (struct order_guard){ ORDER_GUARD_ADDRESS(set->guards[k]),
 							ORDER_GUARD_SHARED(set->guards[k]) };
@@ -238,9 +228,7 @@ static void name_cycle(const struct search *search, struct order_cycle *cycle, u
 	for (uint32_t i = 0; i < cycle->step_count; i++) {
 		const struct order_step *step = &cycle->steps[i];
 		const struct order_edge *edge = order_edge(search->graph, search->edges[i]);
-		uint64_t wanted = step->wanted_site ? step->wanted_site : step->wanted.address;
-		uint64_t held = step->held_site ? step->held_site : step->held.address;
-		sites[i] = order_mix(wanted + order_mix(held * 8 + step->mode));
+		sites[i] = order_mix((step->site ? step->site : step->wanted.address) * 8 + step->mode);
 		locks[i] = order_mix(step->held.address + step->held.generation);
 		first = edge->first_seen > first ? edge->first_seen : first;
 		last = edge->last_seen < last ? edge->last_seen : last;
@@ -266,7 +254,7 @@ static void keep_cycle(struct search *search)
 		.step_count = search->depth,
 	};
 	for (uint32_t i = 0; i < search->depth; i++)
-		fill_step(search, process, i, &cycle.steps[i]);
+		fill_step(search, i, &cycle.steps[i]);
 	uint64_t locks;
 	search->met_count++;
 	name_cycle(search, &cycle, &locks);

@@ -20,18 +20,6 @@ struct order_more_witness {
 	uint32_t next; /* of the same edge; of a free slot: the next free one */
 };
 
-/*
- * A way of taking a lock: names a stack. The key is the acquisition's id, veiled by the process: 64 random
- * bits apart, so that it is as good as both (order_acquisition_key()).
- */
-struct order_acquisition {
-	uint64_t key;
-	union {
-		uint64_t site;
-		uint32_t next_free;
-	};
-};
-
 struct order_stack_slot {
 	struct order_stack stack;
 	struct order_frame frames[];
@@ -54,9 +42,8 @@ struct order_graph {
 	struct order_stats stats; /* the counters; the rest is filled when asked for */
 	struct order_topology topology;
 	struct order_history history;
-	struct order_index node_index, edge_index, acquisition_index;
+	struct order_index node_index, edge_index;
 	ORDER_TABLE(struct order_more_witness) more;
-	ORDER_TABLE(struct order_acquisition) acquisitions;
 	ORDER_TABLE(struct order_process_slot) processes;
 	uint32_t recent_process; /* + 1: the last one that was asked for */
 	struct hash_table process_by_tgid; /* tgid -> index + 1 of the one that lives */
@@ -92,11 +79,6 @@ static inline struct order_edge *order_edge(const struct order_graph *graph, uin
 	return &graph->topology.edges.items[index];
 }
 
-static inline uint64_t order_acquisition_key(const struct order_graph *graph, uint32_t process, uint64_t id)
-{
-	return id ^ order_mix(graph->processes.items[process].serial);
-}
-
 /* ---- order_witness.c ---- */
 
 /* Returns true when the edge can do more than before. Takes over the uses of position and guards. */
@@ -107,8 +89,6 @@ uint32_t order_witness_count(const struct order_graph *graph, const struct order
 /* ---- order_names.c ---- */
 
 void order_names_release(struct order_graph *graph);
-/* Index of the acquisition, made when it isn't known; ORDER_NONE: no room, counted. */
-uint32_t order_acquisition(struct order_graph *graph, uint32_t process, uint64_t id, uint64_t site);
 void order_names_frames(struct order_graph *graph, uint32_t process, const struct event *event);
 void order_names_symbol(struct order_graph *graph, uint32_t process, const struct event *event);
 void order_names_forget_process(struct order_graph *graph, uint32_t process);

@@ -40,7 +40,6 @@ void order_graph_stats(const struct order_graph *graph, struct order_stats *ret_
 	stats.witnesses = stats.edges + order_table_used(&graph->more);
 	stats.threads = order_table_used(&history->threads);
 	stats.processes = order_table_used(&graph->processes);
-	stats.acquisitions = order_table_used(&graph->acquisitions);
 	stats.cyclic_nodes = topology->cyclic_nodes;
 	stats.insert_visits = topology->visits;
 	stats.deferred_edges = topology->deferred_total;

@@ -27,9 +27,10 @@ enum order_edge_flags {
 
 /* A thread that did it: where in the create/join history, with what else held, from which stacks. */
 struct order_witness {
+	uint64_t held_acquisition, wanted_acquisition; /* name the stacks; 0: not known */
+	uint64_t site; /* return address of the call that wanted the lock */
 	uint32_t position; /* index of a struct order_position */
 	uint32_t guards; /* index of a guard set */
-	uint32_t held_acquisition, wanted_acquisition; /* indices, ORDER_NONE: not known */
 };
 
 struct order_edge {

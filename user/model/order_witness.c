@@ -70,16 +70,6 @@ static struct order_witness *find_victim(const struct order_graph *graph, struct
 	return NULL;
 }
 
-static bool is_same_site(const struct order_graph *graph, const struct order_witness *a,
-			 const struct order_witness *b)
-{
-	const struct order_acquisition *items = graph->acquisitions.items;
-	return a->wanted_acquisition == b->wanted_acquisition ||
-	       (a->wanted_acquisition != ORDER_NONE && b->wanted_acquisition != ORDER_NONE &&
-		items[a->wanted_acquisition].site &&
-		items[a->wanted_acquisition].site == items[b->wanted_acquisition].site);
-}
-
 bool order_witness_add(struct order_graph *graph, uint32_t index, const struct order_witness *witness)
 {
 	struct order_edge *edge = order_edge(graph, index);
@@ -88,7 +78,7 @@ bool order_witness_add(struct order_graph *graph, uint32_t index, const struct o
 	uint32_t count = list(graph, edge, kept);
 	for (uint32_t i = 0; i < count; i++) {
 		/* Another site is another story, even of the same thread. */
-		if (kept[i]->position != witness->position || !is_same_site(graph, kept[i], witness))
+		if (kept[i]->position != witness->position || kept[i]->site != witness->site)
 			continue;
 		if (order_guards_are_subset(sets, kept[i]->guards, witness->guards)) {
 			give_uses(graph, witness);
