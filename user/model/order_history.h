@@ -91,12 +91,13 @@ struct order_history {
 	ORDER_TABLE(struct order_join) joins;
 	ORDER_TABLE(struct order_position) positions;
 	struct order_guard_sets guards;
-	uint32_t recent[ORDER_THREADS_RECENT]; /* by the low bits of the tid: index + 1 of the last one asked for */
+	uint32_t recent
+		[ORDER_THREADS_RECENT]; /* by the low bits of the tid: index + 1 of the last one asked for */
 	struct hash_table by_tid; /* (process, tid) -> index + 1 of the living thread */
 	struct hash_table by_page; /* (process, page of clear_child_tid) -> index + 1 */
 	ARRAY(struct order_position) walk; /* workspace */
 	ARRAY(uint32_t)
-		unused; /* threads to be freed: a list, since they may hang together in a long chain */
+	unused; /* threads to be freed: a list, since they may hang together in a long chain */
 	uint32_t mark;
 	uint64_t dropped_threads;
 	bool guards_shrank; /* a lock that seemed to guard children doesn't: judge anew */
