@@ -6,7 +6,8 @@
  * The held set is not kept by watching unlocks: at each lock call the locks that the thread took lately are
  * re-validated by their owner words, and those whose owner is still this thread are what it holds. That
  * settles trylocks, timed locks and condition variables, too, and a stale entry cannot survive a time
- * without probes. Only locks without an owner word (read locks, spin locks) need their unlock probed.
+ * without probes. Only locks without an owner word (read locks, spin locks) need their unlock probed, and are
+ * forgotten when a window of probing ends.
  *
  * What repeats stays in the kernel: a record is sent for each new way of taking a lock (this lock, this call
  * site, these locks held), and for the first threads that take it so.
@@ -39,8 +40,9 @@ char LICENSE[] SEC("license") = "GPL";
 struct taken {
 	struct event_held held;
 	__u64 way; /* key of `seen` */
-	/* Where the owner's id stands; 0: nowhere, the entry goes when its unlock is seen. */
+	/* Where the owner's id stands; 0: nowhere, the entry goes when its unlock is seen, or with the window. */
 	__u64 owner_address;
+	__u64 window;
 };
 
 struct held_set {
@@ -51,6 +53,9 @@ struct held_set {
 	 * values, and follow every walk to its end.
 	 */
 	__u32 kept, found;
+	__u32 segment; /* counts the threads it created and joined */
+	__u32 reserved;
+	__u64 window; /* of the last lock call */
 	struct taken taken[EVENT_HELD_MAX];
 };
 
@@ -68,6 +73,8 @@ struct {
 struct witnesses {
 	__u64 first; /* acquisition told of first: stands for those that aren't told of */
 	__u64 who[ORDER_TOLD_MAX];
+	/* Which of its segments it was in: an order repeated after a thread was created may meet that thread. */
+	__u32 segments[ORDER_TOLD_MAX];
 	__u32 count;
 	__u32 reserved;
 };
@@ -106,6 +113,9 @@ struct {
 } ring SEC(".maps");
 
 struct order_counters counters;
+/* Probe hits of each target. */
+__u64 hits[ORDER_TARGET_MAX];
+__u64 stepped_hits[ORDER_TARGET_MAX];
 
 /* The finisher of MurmurHash3. */
 static __always_inline __u64 mix(__u64 x)
@@ -138,13 +148,13 @@ static __always_inline __u32 generation_of(__u32 tgid, __u64 lock)
 	return generation ? *generation : 0;
 }
 
-static __always_inline bool is_still_held(const struct taken *taken, __u32 ns_tid)
+static __always_inline bool is_still_held(const struct taken *taken, const struct held_set *set)
 {
 	__u32 owner = 0;
 
 	if (!taken->owner_address)
-		return true;
-	return !bpf_probe_read_user(&owner, sizeof(owner), (void *)taken->owner_address) && owner == ns_tid;
+		return taken->window == set->window;
+	return !bpf_probe_read_user(&owner, sizeof(owner), (void *)taken->owner_address) && owner == set->ns_tid;
 }
 
 /*
@@ -170,7 +180,7 @@ static long revalidate_one(__u32 index, void *context)
 		return 1;
 	struct taken *taken = &set->taken[i];
 
-	if (!is_still_held(taken, set->ns_tid))
+	if (!is_still_held(taken, set))
 		return 0;
 	survey->already_held |= taken->held.lock == survey->lock;
 	survey->chain = mix(survey->chain ^ taken->way);
@@ -281,14 +291,15 @@ static __always_inline void send(struct pt_regs *ctx, struct task_struct *task, 
  * The name of this thread's taking the lock in this way: its own if it is news (then *ret_news is set) or was,
  * the first one's otherwise. 0: there was no room, it is lost.
  */
-static __always_inline __u64 name_acquisition(__u64 way, __u64 who, __u32 tgid, __u64 lock, bool *ret_news)
+static __always_inline __u64 name_acquisition(__u64 way, __u64 who, __u32 segment, __u32 tgid, __u64 lock,
+					      bool *ret_news)
 {
 	struct witnesses *known = bpf_map_lookup_elem(&seen, &way);
 	__u64 own = mix(way ^ mix(who));
 
 	*ret_news = false;
 	if (!known) {
-		struct witnesses first = { .first = own, .who = { who }, .count = 1 };
+		struct witnesses first = { .first = own, .who = { who }, .segments = { segment }, .count = 1 };
 		struct lock_key key = { .address = lock, .tgid = tgid };
 		__u32 generation = 0;
 
@@ -306,15 +317,20 @@ static __always_inline __u64 name_acquisition(__u64 way, __u64 who, __u32 tgid, 
 			return 0;
 		}
 	}
-	for (int i = 0; i < ORDER_TOLD_MAX; i++)
-		if (known->who[i] == who)
-			return own;
+	for (int i = 0; i < ORDER_TOLD_MAX; i++) {
+		if (known->who[i] != who)
+			continue;
+		*ret_news = known->segments[i] != segment;
+		known->segments[i] = segment;
+		return own;
+	}
 	/* Two threads at once may take one slot: then one of them is told of again at its next time. */
 	__u32 slot = known->count;
 
 	if (slot >= ORDER_TOLD_MAX)
 		return known->first;
 	known->who[slot] = who;
+	known->segments[slot] = segment;
 	known->count = slot + 1;
 	*ret_news = true;
 	return own;
@@ -332,6 +348,7 @@ static __always_inline int acquire(struct pt_regs *ctx, __u64 cookie, __u64 lock
 	}
 	if (!set->ns_tid)
 		set->ns_tid = innermost_tid(task);
+	set->window = ORDER_COOKIE_WINDOW(cookie);
 
 	struct survey survey;
 	__u64 site = 0;
@@ -353,7 +370,7 @@ static __always_inline int acquire(struct pt_regs *ctx, __u64 cookie, __u64 lock
 	bool news;
 
 	way = mix(mix(way ^ site) ^ survey.chain ^ flags);
-	wanted.acquisition = name_acquisition(way, who, task->tgid, lock, &news);
+	wanted.acquisition = name_acquisition(way, who, set->segment, task->tgid, lock, &news);
 	if (news)
 		send(ctx, task, set, &wanted, site);
 	if (flags & EVENT_ACQUIRE_AGAIN)
@@ -368,6 +385,7 @@ static __always_inline int acquire(struct pt_regs *ctx, __u64 cookie, __u64 lock
 	set->taken[slot].held = wanted;
 	set->taken[slot].way = way;
 	set->taken[slot].owner_address = owner_address;
+	set->taken[slot].window = set->window;
 	set->count = slot + 1;
 	return 0;
 }
@@ -483,6 +501,7 @@ static __always_inline void send_task(struct task_struct *task, __u32 what, __u3
 		set->kept = 0;
 		bpf_loop(set->count, list_one, &listing, 0);
 		held_count = set->kept;
+		set->segment++;
 	}
 	event->header.type = EVENT_TASK;
 	event->header.size = sizeof(*event) + held_count * sizeof(struct event_held);
@@ -513,7 +532,10 @@ int on_call(struct pt_regs *ctx)
 	__u32 kind = EVENT_LOCK_MUTEX, flags = 0;
 	__u64 owner_address;
 
-	__sync_fetch_and_add(&counters.hits, 1);
+	if (cookie & ORDER_COOKIE_STEPPED)
+		__sync_fetch_and_add(&stepped_hits[ORDER_COOKIE_SLOT(cookie)], 1);
+	else
+		__sync_fetch_and_add(&hits[ORDER_COOKIE_SLOT(cookie)], 1);
 	switch (ORDER_COOKIE_FUNCTION(cookie)) {
 	case EVENT_FUNCTION_MUTEX_LOCK:
 		break;

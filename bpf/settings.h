@@ -60,20 +60,28 @@ enum {
 	ORDER_SEEN_MAX = 1 << 16,
 	/* Locks whose re-initialisation is noticed, all targets together. */
 	ORDER_LOCK_MAX = 1 << 17,
-	ORDER_TARGET_MAX = 4096,
+	ORDER_TARGET_MAX = 4096, /* 12 bits of a cookie */
 	/* Threads told of for each way of taking a lock. */
 	ORDER_TOLD_MAX = 8,
 	ORDER_STACK_BYTES = 8192,
 };
 
-/* An attach cookie: which function was hit, and how far the return address lies from the stack pointer. */
-#define ORDER_COOKIE(function, return_offset) ((event_u64)(function) | (event_u64)(return_offset) << 8)
+/*
+ * An attach cookie: which function was hit, how far the return address lies from the stack pointer, the slot of
+ * the target, and which window of its probing this is.
+ */
+#define ORDER_COOKIE(function, return_offset, slot, window)                          \
+	((event_u64)(function) | (event_u64)(return_offset) << 8 | (event_u64)(slot) << 24 | \
+	 (event_u64)(window) << 36)
 #define ORDER_COOKIE_FUNCTION(cookie) ((cookie) & 0xff)
 #define ORDER_COOKIE_RETURN(cookie) ((cookie) >> 8 & 0xffff)
+#define ORDER_COOKIE_SLOT(cookie) ((cookie) >> 24 & (ORDER_TARGET_MAX - 1))
+#define ORDER_COOKIE_WINDOW(cookie) ((cookie) >> 36 & 0x7ffffff)
+/* The kernel single-steps the probed instruction. */
+#define ORDER_COOKIE_STEPPED ((event_u64)1 << 63)
 
 /* Written by the order program, never reset. */
 struct order_counters {
-	event_u64 hits;
 	event_u64 resets;
 	event_u64 ring_full;
 	event_u64 seen_full;

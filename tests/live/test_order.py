@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "harness"))
 
-from live import WORKLOADS, main, need_bpf, run, temporary_directory, test  # noqa: E402
+from live import WORKLOADS, Workload, main, need_bpf, run, temporary_directory, test  # noqa: E402
 
 REPORTED, SILENT = True, False
 XY, RS = {"X", "Y"}, {"R", "S"}
@@ -25,6 +25,7 @@ CASES = [
     ("guarded_by_readers", REPORTED, XY, "two readers of a guard meet"),
     ("guarded_by_reader_and_writer", SILENT, None, "a reader and a writer of a guard don't"),
     ("create_ordered", SILENT, None, "before the other thread was created"),
+    ("repeated_after_create", REPORTED, XY, "before the other thread was created, and again while it lived"),
     ("join_ordered", SILENT, None, "after the other thread was joined"),
     ("siblings_one_after_the_other", SILENT, None, "the first was joined before the second was created"),
     ("guarded_by_parent", SILENT, None, "the parent holds the guard from create to join"),
@@ -157,6 +158,25 @@ def _():
     with open(path, encoding="utf-8") as file:
         kinds = [json.loads(line).get("kind") for line in file]
     assert "deadlock" in kinds, kinds
+
+
+@test("order: a program that does nothing but lock is probed in windows, and its inversion found all the same")
+def _():
+    need_bpf()
+    workload = Workload("orders", "storm")
+    answer = run("order", "-p", workload.pid, "-d", "8s", "--json")
+    found = inversions(answer.parse().objects)
+    assert answer.status == 3 and len(found) == 1 and cycle_of(found[0]) == XY, (answer.status, answer.errors)
+    assert any("to stay within the budget of 2 %" in note for note in answer.summary["notes"]), answer.summary
+    assert workload.alive()
+
+
+@test("order: no budget, no windows")
+def _():
+    need_bpf()
+    workload = Workload("orders", "storm")
+    answer = run("order", "-p", workload.pid, "-d", "2s", "--json", "--budget=0")
+    assert len(inversions(answer.parse().objects)) == 1 and "budget" not in answer.errors, answer.errors
 
 
 if __name__ == "__main__":

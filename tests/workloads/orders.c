@@ -209,6 +209,17 @@ static void create_ordered(void)
 	pthread_join(start_body(&body), NULL);
 }
 
+/* What main did before the thread was created it does again while the thread lives. */
+static void repeated_after_create(void)
+{
+	const struct act act = { 1, y_then_x };
+	x_then_y();
+	pthread_t thread = workload_start(perform, (void *)&act);
+	x_then_y();
+	pass_turn();
+	pthread_join(thread, NULL);
+}
+
 static void join_ordered(void)
 {
 	void (*body)(void) = x_then_y;
@@ -584,6 +595,24 @@ static void after_exec(void)
 	workload_require(0, "exec");
 }
 
+static void *lock_all_the_time(void *argument)
+{
+	for (;;)
+		take_both(&Z, &G);
+	return NULL;
+}
+
+/* Does nothing but lock, for ever; the inversion in it comes by now and then. */
+static void storm(void)
+{
+	workload_start(lock_all_the_time, NULL);
+	workload_report(0);
+	for (;;) {
+		inverted();
+		workload_sleep_ms(20);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -597,6 +626,7 @@ static const struct {
 	{ "guarded_by_readers", guarded_by_readers },
 	{ "guarded_by_reader_and_writer", guarded_by_reader_and_writer },
 	{ "create_ordered", create_ordered },
+	{ "repeated_after_create", repeated_after_create },
 	{ "join_ordered", join_ordered },
 	{ "siblings_one_after_the_other", siblings_one_after_the_other },
 	{ "guarded_by_parent", guarded_by_parent },
@@ -627,6 +657,7 @@ static const struct {
 	{ "unlocked_by_another", unlocked_by_another },
 	{ "in_forked_child", in_forked_child },
 	{ "after_exec", after_exec },
+	{ "storm", storm },
 };
 
 int main(int argc, char **argv)

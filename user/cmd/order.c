@@ -87,7 +87,7 @@ static int run_order(const struct options *options)
 	sigaddset(&end_signals, SIGINT);
 	sigaddset(&end_signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &end_signals, NULL);
-	err = tracing_open(&tracing, options, stdout);
+	err = tracing_open(&tracing, options, options->budget_ppm, stdout);
 	if (err)
 		goto out;
 	int traced = add_targets(&tracing, &tgids);
@@ -112,12 +112,13 @@ const struct verb order_verb = {
 	.brief = "find lock orders that could deadlock some day",
 	.description = "Probes the lock functions of running processes and prints each pair (or ring) of\n"
 		       "orders that could deadlock, with the stacks of all of them, though it has not\n"
-		       "happened yet. Follows the processes they fork and the programs they become. Ends\n"
-		       "after --duration, on Ctrl-C, or with its targets; no probe stays.",
+		       "happened yet. Follows the processes they fork and the programs they become.\n"
+		       "Probes in windows, so that it costs a target no more than --budget. Ends after\n"
+		       "--duration, on Ctrl-C, or with its targets; no probe stays.",
 	.examples = "  holdup order -p 4711 -d 30s\n"
 		    "  holdup order --comm nginx --json\n"
 		    "  holdup order -p 4711 --suppressions known.txt",
 	.flags = FLAGS_TARGETS | FLAG_DURATION | FLAG_JSON | FLAG_COLOR | FLAG_VERBOSE | FLAG_HELP |
-		 FLAG_ALL_ORDERS | FLAG_SUPPRESSIONS,
+		 FLAG_ALL_ORDERS | FLAG_SUPPRESSIONS | FLAG_BUDGET,
 	.run = run_order,
 };

@@ -213,7 +213,7 @@ static int trace_command(struct run *run, const struct options *options, FILE *o
 	if (!arguments)
 		return STATUS_FAILED;
 	int status = STATUS_FAILED;
-	if (!tracing_open(&run->tracing, options, out)) {
+	if (!tracing_open(&run->tracing, options, 0, out)) {
 		open_snapshot(run);
 		status = start(run, arguments, &old_signals);
 		if (!status) {

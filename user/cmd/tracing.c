@@ -58,15 +58,15 @@ static int open_engine(struct tracing *tracing)
 		.suppressed = tracing->suppressions ? is_suppressed : NULL,
 		.suppressed_context = tracing->suppressions,
 	};
-	err = order_engine_open(source, &options, &tracing->engine);
+	err = order_engine_open(source, &options, tracing->budget_ppm, &tracing->engine);
 	if (err)
 		log_error("cannot start lock-order tracing: %s", strerror(-err));
 	return err;
 }
 
-int tracing_open(struct tracing *tracing, const struct options *options, FILE *out)
+int tracing_open(struct tracing *tracing, const struct options *options, uint32_t budget_ppm, FILE *out)
 {
-	*tracing = (struct tracing){ .options = options, .start_ns = now_ns() };
+	*tracing = (struct tracing){ .options = options, .budget_ppm = budget_ppm, .start_ns = now_ns() };
 	int err = load_suppressions(tracing);
 	if (!err)
 		err = open_engine(tracing);
@@ -109,6 +109,10 @@ int tracing_finish(struct tracing *tracing)
 		losses[cause].cause = event_lost_cause_name(cause);
 		losses[cause].count = totals.lost[cause];
 	}
+	char windows[128];
+	const char *notes[] = { windows };
+	snprintf(windows, sizeof(windows), "probed %.1f %% of the time, to stay within the budget of %g %%",
+		 totals.probed_ppm / 1e4, tracing->budget_ppm / 1e4);
 	struct sink_totals text = {
 		.finding_count = tracing->finding_count,
 		.process_count = totals.process_count,
@@ -120,10 +124,14 @@ int tracing_finish(struct tracing *tracing)
 		.peak_rss_kb = (uint64_t)usage.ru_maxrss,
 		.wall_ns = now_ns() - tracing->start_ns,
 		.source = "uprobes",
+		.notes = notes,
+		.note_count = totals.probed_ppm < 1000000,
 	};
-	log_info("%llu probe hits at %zu sites, %llu locks, %llu orders",
-		 (unsigned long long)totals.hit_count, totals.probe_count,
-		 (unsigned long long)totals.graph.nodes, (unsigned long long)totals.graph.edges);
+	if (text.note_count)
+		log_warning("%s", windows);
+	log_info("%llu probe hits of %llu ns, %llu locks, %llu orders", (unsigned long long)totals.hit_count,
+		 (unsigned long long)totals.hit_cost_ns, (unsigned long long)totals.graph.nodes,
+		 (unsigned long long)totals.graph.edges);
 	if (totals.suppressed_count)
 		log_info("%llu findings suppressed", (unsigned long long)totals.suppressed_count);
 	if (!tracing->output_error)

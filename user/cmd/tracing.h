@@ -18,12 +18,13 @@ struct tracing {
 	struct sink *sink;
 	struct suppressions *suppressions;
 	uint64_t finding_count;
+	uint32_t budget_ppm; /* 0: no limit */
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	int output_error; /* of the first write that failed */
 };
 
-/* Findings go to `out` (borrowed). Returns 0 or a negative errno, after a message. Close it in both cases. */
-int tracing_open(struct tracing *tracing, const struct options *options, FILE *out);
+/* Findings go to `out` (borrowed). `budget_ppm`: see order_engine_open(). Returns 0 or a negative errno, after a message. Close it in both cases. */
+int tracing_open(struct tracing *tracing, const struct options *options, uint32_t budget_ppm, FILE *out);
 
 /* Waits for news at most that long and prints inversions as they are found. 0 or a negative errno. */
 int tracing_poll(struct tracing *tracing, int timeout_ms);

@@ -238,6 +238,20 @@ static int take_error_exitcode(struct options *options, const char *argument, st
 	return -EINVAL;
 }
 
+static int take_budget(struct options *options, const char *argument, struct text_buffer *problem)
+{
+	char *end;
+	size_t digits = strspn(argument, "0123456789.");
+	double percent = digits ? strtod(argument, &end) : -1;
+	if (digits && end == argument + digits && percent <= 100 && (!*end || !strcmp(end, "%"))) {
+		options->budget_ppm = (uint32_t)(percent * 10000);
+		return 0;
+	}
+	text_buffer_addf(problem, "--budget takes a percentage, such as 2 or 0.5%% (0: no limit), not '%s'",
+			 argument);
+	return -EINVAL;
+}
+
 static int take_on_deadlock(struct options *options, const char *argument, struct text_buffer *problem)
 {
 	static const char *const words[] = { "report", "kill", "abort" };
@@ -275,6 +289,8 @@ static const struct flag_spec flag_specs[] = {
 	{ FLAG_DURATION, 'd', "duration", "TIME", "end after this time", take_duration },
 	{ FLAG_ALL_ORDERS, 0, "all-orders", NULL, "also orders that can't deadlock, with the reason",
 	  take_all_orders },
+	{ FLAG_BUDGET, 0, "budget", "PERCENT", "cost for the target, of its CPU (2); 0: no limit",
+	  take_budget },
 	{ FLAG_SUPPRESSIONS, 0, "suppressions", "FILE", "leave out what this file lists", take_suppressions },
 	{ FLAG_OUTPUT, 'o', "output", "FILE", "report to this file, not with the errors", take_output },
 	{ FLAG_ERROR_EXITCODE, 0, "error-exitcode", "N", "exit status when something was found (3)",
@@ -461,6 +477,7 @@ int options_parse(const struct verb *const *verbs, int argc, char **argv, struct
 		.min_wait_ns = NS_PER_S,
 		.interval_ns = NS_PER_S,
 		.error_exitcode = 3,
+		.budget_ppm = 20000,
 	};
 	int err = read_arguments(ret_options, argc, argv, problem);
 	if (err)

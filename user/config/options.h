@@ -38,6 +38,7 @@ enum flag {
 	FLAG_OUTPUT = 1 << 19,
 	FLAG_ERROR_EXITCODE = 1 << 20,
 	FLAG_ON_DEADLOCK = 1 << 21,
+	FLAG_BUDGET = 1 << 22,
 
 	FLAGS_TARGETS = FLAG_PID | FLAG_COMM | FLAG_EXE | FLAG_CGROUP | FLAG_UNIT | FLAG_CONTAINER,
 	/* How to look and how to print. */
@@ -96,6 +97,7 @@ struct options {
 	const char *suppressions_path; /* NULL: none; borrowed from argv */
 	const char *output_path; /* NULL: none; borrowed from argv */
 	int error_exitcode; /* default 3 */
+	uint32_t budget_ppm; /* of a target's CPU time; default 2 %; 0: no limit */
 	enum on_deadlock on_deadlock;
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/duration.h"
+#include "engine/governor.h"
 #include "engine/host.h"
 #include "symbolize/client.h"
 
@@ -20,6 +21,8 @@
  */
 #define PROBE_DELAY_NS (50 * NS_PER_MS)
 #define DUE_POLL_MS 5
+/* How often the governors are asked. */
+#define GOVERN_MS 10
 /* A program without unwind rows shall not have its mappings read for every stack. */
 #define REFRESH_PERIOD_NS (100 * NS_PER_MS)
 
@@ -30,12 +33,23 @@ struct due {
 	uint64_t due_ns; /* CLOCK_MONOTONIC */
 };
 
+/* A process under a budget. */
+struct target {
+	uint32_t tgid;
+	struct event_list sites; /* PROBE_SITE records, to attach again */
+	struct governor governor;
+};
+
 struct order_engine {
 	struct order_source *source;
 	struct symbolizer *symbolizer;
 	struct order_graph *graph;
 	struct lock_order *detector;
 	struct lock_order_options options;
+	uint32_t budget_ppm;
+	ARRAY(struct target *) targets; /* with a budget only */
+	uint64_t governed_ns; /* when the governors were asked last */
+	uint32_t probed_ppm; /* the least of the targets that have ended */
 	struct event_list pending; /* records of the source, not taken in yet */
 	struct event_list sites; /* PROBE_SITE records of the process being looked at */
 	struct event_list frames; /* the FRAMES record of the stack being unwound */
@@ -231,7 +245,7 @@ static int take_record(void *context, const struct event_header *record)
 }
 
 int order_engine_open(struct order_source *source, const struct lock_order_options *options,
-		      struct order_engine **ret_engine)
+		      uint32_t budget_ppm, struct order_engine **ret_engine)
 {
 	struct order_engine *engine = calloc(1, sizeof(*engine));
 	if (!engine) {
@@ -240,6 +254,8 @@ int order_engine_open(struct order_source *source, const struct lock_order_optio
 	}
 	engine->source = source;
 	engine->options = *options;
+	engine->budget_ppm = budget_ppm;
+	engine->probed_ppm = 1000000;
 	engine->options.realtime_of_monotonic_ns =
 		(int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
 	engine->options.realtime_of_boottime_ns =
@@ -259,6 +275,21 @@ int order_engine_open(struct order_source *source, const struct lock_order_optio
 	return 0;
 }
 
+static void drop_target(struct order_engine *engine, uint32_t tgid)
+{
+	for (size_t i = 0; i < engine->targets.count; i++) {
+		struct target *target = engine->targets.items[i];
+		if (target->tgid != tgid)
+			continue;
+		uint32_t probed_ppm = governor_probed_ppm(&target->governor);
+		engine->probed_ppm = probed_ppm < engine->probed_ppm ? probed_ppm : engine->probed_ppm;
+		event_list_release(&target->sites);
+		free(target);
+		engine->targets.items[i] = engine->targets.items[--engine->targets.count];
+		return;
+	}
+}
+
 struct order_engine *order_engine_close(struct order_engine *engine)
 {
 	if (!engine)
@@ -267,6 +298,9 @@ struct order_engine *order_engine_close(struct order_engine *engine)
 	symbolizer_stop(engine->symbolizer);
 	lock_order_free(engine->detector);
 	order_graph_free(engine->graph);
+	while (engine->targets.count)
+		drop_target(engine, engine->targets.items[0]->tgid);
+	array_release(&engine->targets);
 	event_list_release(&engine->pending);
 	event_list_release(&engine->sites);
 	event_list_release(&engine->frames);
@@ -277,17 +311,14 @@ struct order_engine *order_engine_close(struct order_engine *engine)
 	return NULL;
 }
 
-/* Finds the lock functions that process `where` maps, and probes them in process `target`. */
-static int probe(struct order_engine *engine, uint32_t where, uint32_t target, size_t *ret_probe_count)
+/* Attaches to the sites of a list of PROBE_SITE records. */
+static int attach(struct order_engine *engine, uint32_t target, const struct event_list *list,
+		  size_t *ret_probe_count)
 {
-	struct event_sink sink = engine_sink(engine);
 	ARRAY(struct event) sites = { 0 };
-	engine->sites.byte_count = engine->sites.record_count = 0;
-	int err = proc_describe_mappings(where, MAPPING_LIMIT, &sink);
-	if (!err)
-		err = symbolizer_find_probe_sites(engine->symbolizer, where, &sink);
-	for (size_t at = 0; !err && at < engine->sites.byte_count;) {
-		const struct event_header *record = (const void *)((const uint8_t *)engine->sites.words + at);
+	int err = 0;
+	for (size_t at = 0; !err && at < list->byte_count;) {
+		const struct event_header *record = (const void *)((const uint8_t *)list->words + at);
 		struct event *site = array_add(&sites);
 		if (!site)
 			err = -ENOMEM;
@@ -302,6 +333,82 @@ static int probe(struct order_engine *engine, uint32_t where, uint32_t target, s
 	return err;
 }
 
+/* Finds the lock functions that process `where` maps, and probes them in process `target`. */
+static int probe(struct order_engine *engine, uint32_t where, uint32_t target, size_t *ret_probe_count)
+{
+	struct event_sink sink = engine_sink(engine);
+	engine->sites.byte_count = engine->sites.record_count = 0;
+	*ret_probe_count = 0;
+	int err = proc_describe_mappings(where, MAPPING_LIMIT, &sink);
+	if (!err)
+		err = symbolizer_find_probe_sites(engine->symbolizer, where, &sink);
+	return err ? err : attach(engine, target, &engine->sites, ret_probe_count);
+}
+
+static uint64_t cpu_ns_of(uint32_t tgid)
+{
+	clockid_t clock;
+	return clock_getcpuclockid((pid_t)tgid, &clock) ? 0 : clock_ns(clock);
+}
+
+static struct target *find_target(const struct order_engine *engine, uint32_t tgid)
+{
+	array_each(&engine->targets, target)
+		if ((*target)->tgid == tgid)
+			return *target;
+	return NULL;
+}
+
+/* From now on the process pays by its account; the sites are those that were found last. */
+static int govern(struct order_engine *engine, uint32_t tgid)
+{
+	struct event_sink sink;
+	struct target *target = find_target(engine, tgid);
+	if (!engine->budget_ppm)
+		return 0;
+	if (!target) {
+		struct target **slot = array_add(&engine->targets);
+		target = slot ? calloc(1, sizeof(*target)) : NULL;
+		if (!target) {
+			engine->targets.count -= slot != NULL;
+			return -ENOMEM;
+		}
+		*slot = target;
+		target->tgid = tgid;
+		governor_init(&target->governor, engine->budget_ppm, clock_ns(CLOCK_MONOTONIC),
+			      cpu_ns_of(tgid), order_source_cost_ns(engine->source, tgid));
+	}
+	governor_set_attached(&target->governor, true);
+	event_list_release(&target->sites);
+	sink = event_list_sink(&target->sites);
+	return event_list_play(&engine->sites, &sink);
+}
+
+static int ask_governors(struct order_engine *engine)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	int err = 0;
+	if (!engine->targets.count || now_ns - engine->governed_ns < GOVERN_MS * NS_PER_MS)
+		return 0;
+	engine->governed_ns = now_ns;
+	array_each(&engine->targets, slot) {
+		struct target *target = *slot;
+		enum governor_action action =
+			governor_tick(&target->governor, now_ns, cpu_ns_of(target->tgid),
+				      order_source_cost_ns(engine->source, target->tgid));
+		size_t probe_count;
+		if (action == GOVERNOR_DETACH)
+			order_source_detach(engine->source, target->tgid);
+		else if (action == GOVERNOR_ATTACH && !err)
+			/* What can't be attached again (a library was unloaded) is left out. */
+			err = attach(engine, target->tgid, &target->sites, &probe_count) == -ENOMEM ? -ENOMEM
+												    : 0;
+		if (action != GOVERNOR_STAY)
+			governor_set_attached(&target->governor, action == GOVERNOR_ATTACH);
+	}
+	return err;
+}
+
 int order_engine_add(struct order_engine *engine, uint32_t tgid, size_t *ret_probe_count)
 {
 	struct event_sink sink = engine_sink(engine);
@@ -311,6 +418,8 @@ int order_engine_add(struct order_engine *engine, uint32_t tgid, size_t *ret_pro
 		err = order_source_add_target(engine->source, tgid);
 	if (!err)
 		err = probe(engine, tgid, tgid, ret_probe_count);
+	if (!err)
+		err = govern(engine, tgid);
 	engine->process_count += !err;
 	return err;
 }
@@ -374,7 +483,8 @@ static void forget_ended(struct order_engine *engine)
 			engine->ended_tgids.items[kept++] = tgid;
 			continue;
 		}
-		order_source_detach(engine->source, tgid);
+		order_source_forget(engine->source, tgid);
+		drop_target(engine, tgid);
 		symbolizer_forget_process(engine->symbolizer, tgid);
 	}
 	engine->ended_tgids.count = kept;
@@ -394,6 +504,8 @@ int order_engine_poll(struct order_engine *engine, int timeout_ms, struct findin
 	if (!err)
 		err = add_due(engine);
 	if (!err)
+		err = ask_governors(engine);
+	if (!err)
 		err = order_graph_search(engine->graph, engine->options.all_orders);
 	if (!err)
 		err = name_locks(engine);
@@ -412,6 +524,13 @@ void order_engine_get_totals(const struct order_engine *engine, struct order_tot
 	order_source_get_stats(engine->source, &source);
 	ret_totals->hit_count = source.hit_count;
 	ret_totals->probe_count = source.probe_count;
+	ret_totals->hit_cost_ns = source.hit_cost_ns;
+	ret_totals->probed_ppm = engine->probed_ppm;
+	array_each(&engine->targets, target) {
+		uint32_t probed_ppm = governor_probed_ppm(&(*target)->governor);
+		if (probed_ppm < ret_totals->probed_ppm)
+			ret_totals->probed_ppm = probed_ppm;
+	}
 	order_graph_stats(engine->graph, &ret_totals->graph);
 	memcpy(ret_totals->lost, engine->lost, sizeof(engine->lost));
 	symbolizer_get_stats(engine->symbolizer, &symbolizer);

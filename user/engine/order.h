@@ -24,15 +24,18 @@ struct order_totals {
 	struct order_stats graph;
 	uint64_t lost[EVENT_LOST_CAUSE_COUNT];
 	uint64_t suppressed_count; /* findings that a suppression kept back */
+	uint64_t hit_cost_ns; /* of one hit, as measured at the start */
+	uint32_t probed_ppm; /* share of the time that the targets were probed; the least of all targets */
 	uint64_t cpu_ns; /* holdup's own, symbolizer included */
 };
 
 /*
  * Takes over `source`, also on failure. `options` (with its callbacks) is copied; its clock offsets are
- * filled in here. Returns 0 or a negative errno.
+ * filled in here. `budget_ppm`: what the probes may cost each target, of its own CPU time; 0: no limit.
+ * Returns 0 or a negative errno.
  */
 int order_engine_open(struct order_source *source, const struct lock_order_options *options,
-		      struct order_engine **ret_engine);
+		      uint32_t budget_ppm, struct order_engine **ret_engine);
 /* Detaches all probes. Takes NULL; returns NULL. */
 struct order_engine *order_engine_close(struct order_engine *engine);
 

@@ -32,8 +32,16 @@ int order_source_add_target(struct order_source *source, uint32_t tgid);
 int order_source_attach(struct order_source *source, uint32_t tgid, const struct event *sites,
 			size_t site_count, size_t *ret_attached_count);
 
-/* Removes all probes of one process. */
+/* Removes all probes of one process, until they are attached again. */
 void order_source_detach(struct order_source *source, uint32_t tgid);
+/* The same for a process that has ended, or is not traced any more. */
+void order_source_forget(struct order_source *source, uint32_t tgid);
+
+/*
+ * What the probe hits of one process have cost it so far, by the cost of a hit that was measured at the start.
+ * It may go on from an earlier process's: differences are what matters.
+ */
+uint64_t order_source_cost_ns(const struct order_source *source, uint32_t tgid);
 
 /*
  * Waits at most timeout_ms for news and gives all there is to the sink: ACQUIRE, LOCK_RESET, TASK, and LOST
@@ -43,6 +51,7 @@ int order_source_poll(struct order_source *source, int timeout_ms, const struct 
 
 struct order_source_stats {
 	uint64_t hit_count;
+	uint64_t hit_cost_ns; /* of one hit at an emulated instruction */
 	size_t probe_count;
 };
 

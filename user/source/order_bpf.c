@@ -2,40 +2,21 @@
 #include "source/order.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/bpf.h>
 
 #include "base/array.h"
 #include "settings.h"
+#include "source/order_cost_bpf.h"
+#include "source/order_link_bpf.h"
 
 #include "order.skel.h"
-
-/* include/uapi/linux/bpf.h since Linux 6.6; libbpf 1.1 knows neither the type nor the call's arguments. */
-#define ATTACH_TYPE_UPROBE_MULTI 48
-
-struct uprobe_multi_request {
-	uint32_t program_fd;
-	uint32_t target_fd;
-	uint32_t attach_type;
-	uint32_t flags;
-	uint64_t path;
-	uint64_t offsets;
-	uint64_t ref_ctr_offsets;
-	uint64_t cookies;
-	uint32_t count;
-	uint32_t multi_flags;
-	uint32_t pid;
-	uint32_t reserved;
-};
 
 /* A probed instruction of one process. */
 struct probe {
@@ -44,10 +25,18 @@ struct probe {
 	int link_fd; /* shared by the probes of one link */
 };
 
+/* A process that is or was probed: its place in the program's table of hits. */
+struct slot {
+	uint32_t tgid; /* 0: free */
+	uint32_t window; /* counts detachments; tells what the program took in different windows apart */
+};
+
 struct order_source {
 	struct order_bpf *skeleton;
 	struct ring_buffer *ring;
 	ARRAY(struct probe) probes;
+	ARRAY(struct slot) slots;
+	struct order_cost cost;
 	struct order_counters told; /* losses told of already */
 	/* During a poll only. */
 	const struct event_sink *sink;
@@ -88,7 +77,7 @@ static int load(struct order_source *source)
 	if (!source->skeleton)
 		return -errno;
 	int err = bpf_program__set_expected_attach_type(source->skeleton->progs.on_call,
-							ATTACH_TYPE_UPROBE_MULTI);
+							ORDER_LINK_ATTACH_TYPE);
 	if (!err)
 		err = order_bpf__load(source->skeleton);
 	if (err)
@@ -113,6 +102,21 @@ static int load(struct order_source *source)
 	return source->ring ? 0 : -errno;
 }
 
+static int throw_away(void *context, const struct event_header *record)
+{
+	return 0;
+}
+
+static int measure_cost(struct order_source *source)
+{
+	const struct event_sink nowhere = { .take = throw_away };
+	order_cost_measure(bpf_program__fd(source->skeleton->progs.on_call), &source->cost);
+	int err = order_source_poll(source, 0, &nowhere);
+	memset(source->skeleton->bss->hits, 0, sizeof(source->skeleton->bss->hits));
+	memset(source->skeleton->bss->stepped_hits, 0, sizeof(source->skeleton->bss->stepped_hits));
+	return err == -EINTR ? 0 : err;
+}
+
 int order_source_open(struct order_source **ret_source, struct source_error *ret_error)
 {
 	libbpf_set_print(no_print);
@@ -120,6 +124,8 @@ int order_source_open(struct order_source **ret_source, struct source_error *ret
 	if (!source)
 		return explain(-ENOMEM, ret_error);
 	int err = load(source);
+	if (!err)
+		err = measure_cost(source);
 	if (err) {
 		order_source_close(source);
 		return explain(err, ret_error);
@@ -135,6 +141,7 @@ struct order_source *order_source_close(struct order_source *source)
 	while (source->probes.count)
 		order_source_detach(source, source->probes.items[0].tgid);
 	array_release(&source->probes);
+	array_release(&source->slots);
 	ring_buffer__free(source->ring);
 	order_bpf__destroy(source->skeleton);
 	free(source);
@@ -162,32 +169,51 @@ static bool is_probed(const struct order_source *source, uint32_t tgid, const st
 	return false;
 }
 
+static struct slot *find_slot(const struct order_source *source, uint32_t tgid)
+{
+	array_each(&source->slots, slot)
+		if (slot->tgid == tgid)
+			return slot;
+	return NULL;
+}
+
+/* The slot of a process, a new one if it has none. NULL: there is no room. */
+static struct slot *take_slot(struct order_source *source, uint32_t tgid)
+{
+	struct slot *slot = find_slot(source, tgid);
+	if (!slot)
+		slot = find_slot(source, 0);
+	if (!slot && source->slots.count < ORDER_TARGET_MAX)
+		slot = array_add(&source->slots);
+	if (slot)
+		slot->tgid = tgid;
+	return slot;
+}
+
 /* One link on some sites of one mapping. Returns its descriptor or a negative errno. */
 static int link_sites(struct order_source *source, uint32_t tgid, const struct event_probe_site *const *sites,
 		      size_t count)
 {
-	char path[96];
 	uint64_t offsets[EVENT_FUNCTION_COUNT * 4], cookies[EVENT_FUNCTION_COUNT * 4];
-	if (count > sizeof(offsets) / sizeof(*offsets))
+	const struct slot *slot = take_slot(source, tgid);
+	if (!slot || count > sizeof(offsets) / sizeof(*offsets))
 		return -E2BIG;
-	/* By the mapping: right for files that are deleted, replaced, or in another mount namespace. */
-	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, sites[0]->tgid,
-		 sites[0]->mapping_start, sites[0]->mapping_end);
 	for (size_t i = 0; i < count; i++) {
+		bool stepped = !(sites[i]->flags & EVENT_SITE_EMULATED);
 		offsets[i] = sites[i]->file_offset;
-		cookies[i] = ORDER_COOKIE(sites[i]->function, sites[i]->return_address_offset_bytes);
+		cookies[i] = ORDER_COOKIE(sites[i]->function, sites[i]->return_address_offset_bytes,
+					  slot - source->slots.items, slot->window) |
+			     (stepped ? ORDER_COOKIE_STEPPED : 0);
 	}
-	struct uprobe_multi_request request = {
-		.program_fd = (uint32_t)bpf_program__fd(source->skeleton->progs.on_call),
-		.attach_type = ATTACH_TYPE_UPROBE_MULTI,
-		.path = (uint64_t)(uintptr_t)path,
-		.offsets = (uint64_t)(uintptr_t)offsets,
-		.cookies = (uint64_t)(uintptr_t)cookies,
-		.count = (uint32_t)count,
-		.pid = tgid,
+	const struct order_link link = {
+		.tgid = sites[0]->tgid,
+		.mapping_start = sites[0]->mapping_start,
+		.mapping_end = sites[0]->mapping_end,
+		.offsets = offsets,
+		.cookies = cookies,
+		.count = count,
 	};
-	int fd = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &request, sizeof(request));
-	return fd < 0 ? -errno : fd;
+	return order_link_create(bpf_program__fd(source->skeleton->progs.on_call), &link, tgid);
 }
 
 static int remember(struct order_source *source, uint32_t tgid, const struct event_probe_site *site,
@@ -271,6 +297,28 @@ void order_source_detach(struct order_source *source, uint32_t tgid)
 		last_fd = probe->link_fd;
 	}
 	source->probes.count = kept;
+	struct slot *slot = find_slot(source, tgid);
+	if (slot)
+		slot->window++;
+}
+
+void order_source_forget(struct order_source *source, uint32_t tgid)
+{
+	order_source_detach(source, tgid);
+	struct slot *slot = find_slot(source, tgid);
+	if (slot)
+		slot->tgid = 0;
+}
+
+uint64_t order_source_cost_ns(const struct order_source *source, uint32_t tgid)
+{
+	const struct slot *slot = find_slot(source, tgid);
+	if (!slot)
+		return 0;
+	const struct order_bpf__bss *bss = source->skeleton->bss;
+	size_t index = slot - source->slots.items;
+	return bss->hits[index] * source->cost.emulated_ns +
+	       bss->stepped_hits[index] * source->cost.stepped_ns;
 }
 
 static int tell_loss(const struct event_sink *sink, enum event_lost_cause cause, uint64_t now, uint64_t *told)
@@ -305,6 +353,10 @@ int order_source_poll(struct order_source *source, int timeout_ms, const struct 
 
 void order_source_get_stats(const struct order_source *source, struct order_source_stats *ret_stats)
 {
-	ret_stats->hit_count = source->skeleton->bss->counters.hits;
+	ret_stats->hit_count = 0;
+	for (size_t i = 0; i < source->slots.count; i++)
+		ret_stats->hit_count +=
+			source->skeleton->bss->hits[i] + source->skeleton->bss->stepped_hits[i];
+	ret_stats->hit_cost_ns = source->cost.emulated_ns;
 	ret_stats->probe_count = source->probes.count;
 }
