@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "cmd/command.h"
@@ -56,10 +57,7 @@ static int trace(struct tracing *tracing, const target_list *tgids, const sigset
 			return err;
 		if (sigtimedwait(end_signals, NULL, &(struct timespec){ 0 }) > 0 || all_are_gone(tgids))
 			return 0;
-		struct timespec now;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		uint64_t elapsed_ns =
-			(uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec - tracing->start_ns;
+		uint64_t elapsed_ns = clock_now_ns(CLOCK_MONOTONIC) - tracing->start_ns;
 		if (bounded && elapsed_ns / NS_PER_MS >= left_ms)
 			return 0;
 	}

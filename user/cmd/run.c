@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "cmd/command.h"
@@ -39,13 +40,6 @@ struct run {
 	uint64_t looked_ns; /* when it last looked for deadlocks, CLOCK_MONOTONIC */
 	bool deadlocked;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static _Noreturn void become_command(char **arguments, int go_fd, int error_fd, const sigset_t *signals)
 {
@@ -114,9 +108,9 @@ static bool is_certain_deadlock(const struct finding *finding)
 static void look_for_deadlock(struct run *run)
 {
 	uint32_t tgid = (uint32_t)run->child.pid;
-	if (!run->snapshot || run->deadlocked || now_ns() - run->looked_ns < NS_PER_S)
+	if (!run->snapshot || run->deadlocked || clock_now_ns(CLOCK_MONOTONIC) - run->looked_ns < NS_PER_S)
 		return;
-	run->looked_ns = now_ns();
+	run->looked_ns = clock_now_ns(CLOCK_MONOTONIC);
 	struct diagnosis diagnosis = { 0 };
 	if (engine_scan(run->snapshot, &tgid, 1, &diagnosis))
 		return;

@@ -6,18 +6,12 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "base/text_buffer.h"
 #include "cmd/privilege.h"
 #include "cmd/session.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static bool is_suppressed(void *context, enum lock_order_subject subject, const char *name)
 {
@@ -66,7 +60,9 @@ static int open_engine(struct tracing *tracing)
 
 int tracing_open(struct tracing *tracing, const struct options *options, uint32_t budget_ppm, FILE *out)
 {
-	*tracing = (struct tracing){ .options = options, .budget_ppm = budget_ppm, .start_ns = now_ns() };
+	*tracing = (struct tracing){ .options = options,
+				     .budget_ppm = budget_ppm,
+				     .start_ns = clock_now_ns(CLOCK_MONOTONIC) };
 	int err = load_suppressions(tracing);
 	if (!err)
 		err = open_engine(tracing);
@@ -122,7 +118,7 @@ int tracing_finish(struct tracing *tracing)
 		.loss_count = EVENT_LOST_CAUSE_COUNT,
 		.cpu_ns = totals.cpu_ns,
 		.peak_rss_kb = (uint64_t)usage.ru_maxrss,
-		.wall_ns = now_ns() - tracing->start_ns,
+		.wall_ns = clock_now_ns(CLOCK_MONOTONIC) - tracing->start_ns,
 		.source = "uprobes",
 		.notes = notes,
 		.note_count = totals.probed_ppm < 1000000,

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "base/log.h"
 #include "base/pace.h"
@@ -34,12 +35,6 @@ struct watch {
 	bool heartbeat; /* stderr is a terminal, and one line of it is ours */
 };
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-	return clock_gettime(clock, &now) ? 0 : (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void clear_heartbeat(const struct watch *watch)
 {
 	if (watch->heartbeat)
@@ -55,7 +50,7 @@ static void show_heartbeat(const struct watch *watch)
 	uint64_t lost_count = session->refused_count;
 	for (size_t i = 0; i < EVENT_LOST_CAUSE_COUNT; i++)
 		lost_count += session->totals.lost[i];
-	uint64_t elapsed_ns = clock_ns(CLOCK_MONOTONIC) - watch->start_ns;
+	uint64_t elapsed_ns = clock_now_ns(CLOCK_MONOTONIC) - watch->start_ns;
 	layout_add_count(&text, session->scan_count, "scan", "scans");
 	text_buffer_add(&text, "  ");
 	layout_add_count(&text, session->totals.process_count, "process", "processes");
@@ -78,7 +73,7 @@ static bool report_news(struct watch *watch, const struct diagnosis *diagnosis)
 	struct session *session = &watch->session;
 	struct sink *sink = session->sink;
 	struct sink_resolution resolution;
-	uint64_t realtime_ns = clock_ns(CLOCK_REALTIME);
+	uint64_t realtime_ns = clock_now_ns(CLOCK_REALTIME);
 	bool writable = true;
 	open_findings_begin(&watch->open);
 	for (size_t i = 0; writable && i < diagnosis->findings.items.count; i++) {
@@ -140,7 +135,7 @@ static enum scan_result scan_once(struct watch *watch)
 static bool sleep_until(const struct watch *watch, uint64_t then_ns)
 {
 	for (;;) {
-		uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+		uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
 		uint64_t left_ns = then_ns > now_ns ? then_ns - now_ns : 0;
 		struct timespec left = {
 			.tv_sec = (time_t)(left_ns / NS_PER_S),
@@ -158,7 +153,7 @@ static bool keep_scanning(struct watch *watch)
 {
 	uint64_t count = watch->session.options->count;
 	for (;;) {
-		uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+		uint64_t begin_ns = clock_now_ns(CLOCK_MONOTONIC);
 		enum scan_result result = scan_once(watch);
 		if (result != SCAN_GO_ON)
 			return result == SCAN_END;
@@ -198,8 +193,8 @@ static int run_watch(const struct options *options)
 		return session_abandon(&watch.session);
 
 	open_findings_init(&watch.open, OPEN_FINDING_MAX);
-	watch.start_ns = clock_ns(CLOCK_MONOTONIC);
-	watch.cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	watch.start_ns = clock_now_ns(CLOCK_MONOTONIC);
+	watch.cpu_ns = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	if (options->duration_ns)
 		watch.end_ns = watch.start_ns + options->duration_ns;
 	bool scanned = keep_scanning(&watch);

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "detect/detector.h"
 #include "engine/host.h"
@@ -364,12 +365,6 @@ static void forget_gone_processes(struct engine *engine)
 	engine->described_tgids.count = kept;
 }
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-	return clock_gettime(clock, &now) ? 0 : (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void fill_totals(const struct engine *engine, uint64_t start_ns, struct engine_totals *totals)
 {
 	totals->process_count = world_visited_process_count(engine->world);
@@ -381,14 +376,14 @@ static void fill_totals(const struct engine *engine, uint64_t start_ns, struct e
 				(*thread)->sights[0].asleep && (*thread)->sights[0].wait_address;
 	memcpy(totals->lost, world_lost(engine->world), sizeof(totals->lost));
 	totals->scan_ns = world_kernel_ns(engine->world);
-	totals->wall_ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-	totals->cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	totals->wall_ns = clock_now_ns(CLOCK_MONOTONIC) - start_ns;
+	totals->cpu_ns = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	if (engine->symbolizer) {
 		struct symbolizer_stats stats;
 		symbolizer_get_stats(engine->symbolizer, &stats);
 		clockid_t worker_clock;
 		if (stats.worker_pid && !clock_getcpuclockid(stats.worker_pid, &worker_clock))
-			totals->cpu_ns += clock_ns(worker_clock);
+			totals->cpu_ns += clock_now_ns(worker_clock);
 		totals->lost[EVENT_LOST_SYMBOLIZER] += stats.failed_count;
 	}
 	struct rusage usage;
@@ -494,7 +489,7 @@ static int explain(struct engine *engine, uint32_t tgid, struct diagnosis *diagn
 
 int engine_explain(struct engine *engine, uint32_t tgid, struct diagnosis *ret_diagnosis)
 {
-	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t start_ns = clock_now_ns(CLOCK_MONOTONIC);
 	struct diagnosis diagnosis = { 0 };
 	int err = explain(engine, tgid, &diagnosis);
 	if (!err)
@@ -528,7 +523,7 @@ static int scan_machine(struct engine *engine, const uint32_t *tgids, size_t tgi
 int engine_scan(struct engine *engine, const uint32_t *tgids, size_t tgid_count,
 		struct diagnosis *ret_diagnosis)
 {
-	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t start_ns = clock_now_ns(CLOCK_MONOTONIC);
 	struct diagnosis diagnosis = { 0 };
 	int err = scan_machine(engine, tgids, tgid_count, &diagnosis);
 	if (!err)

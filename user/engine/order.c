@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "engine/governor.h"
 #include "engine/host.h"
@@ -62,12 +63,6 @@ struct order_engine {
 	uint64_t lost[EVENT_LOST_CAUSE_COUNT];
 };
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-	return clock_gettime(clock, &now) ? 0 : (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 static void lose(struct order_engine *engine, enum event_lost_cause cause)
 {
 	engine->lost[cause]++;
@@ -85,7 +80,7 @@ static int refresh_mappings(struct order_engine *engine, uint32_t tgid)
 {
 	struct event_sink sink = engine_sink(engine);
 	engine->refreshed_tgid = tgid;
-	engine->refreshed_ns = clock_ns(CLOCK_MONOTONIC);
+	engine->refreshed_ns = clock_now_ns(CLOCK_MONOTONIC);
 	int err = proc_describe_mappings(tgid, MAPPING_LIMIT, &sink);
 	return err == -ENOMEM ? err : 0;
 }
@@ -128,7 +123,7 @@ static int unwind(struct order_engine *engine, const struct event *acquire)
 	uint32_t end;
 	int err = try_unwinding(engine, &sample, &end);
 	bool stale = engine->refreshed_tgid != from->tgid ||
-		     clock_ns(CLOCK_MONOTONIC) - engine->refreshed_ns > REFRESH_PERIOD_NS;
+		     clock_now_ns(CLOCK_MONOTONIC) - engine->refreshed_ns > REFRESH_PERIOD_NS;
 	if (!err && stale && (end == EVENT_FRAMES_NO_UNWIND_INFO || end == EVENT_FRAMES_BAD_MEMORY)) {
 		err = refresh_mappings(engine, from->tgid);
 		if (!err)
@@ -169,7 +164,7 @@ static int mark_due(struct order_engine *engine, uint32_t tgid, uint64_t delay_n
 	struct due *due = array_add(&engine->due);
 	if (!due)
 		return -ENOMEM;
-	*due = (struct due){ tgid, clock_ns(CLOCK_MONOTONIC) + delay_ns };
+	*due = (struct due){ tgid, clock_now_ns(CLOCK_MONOTONIC) + delay_ns };
 	return 0;
 }
 
@@ -257,9 +252,9 @@ int order_engine_open(struct order_source *source, const struct lock_order_optio
 	engine->budget_ppm = budget_ppm;
 	engine->probed_ppm = 1000000;
 	engine->options.realtime_of_monotonic_ns =
-		(int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC));
+		(int64_t)(clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_MONOTONIC));
 	engine->options.realtime_of_boottime_ns =
-		(int64_t)(clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME));
+		(int64_t)(clock_now_ns(CLOCK_REALTIME) - clock_now_ns(CLOCK_BOOTTIME));
 	engine->graph = order_graph_new(NULL);
 	engine->detector = lock_order_new();
 	int err = engine->graph && engine->detector ? 0 : -ENOMEM;
@@ -348,7 +343,7 @@ static int probe(struct order_engine *engine, uint32_t where, uint32_t target, s
 static uint64_t cpu_ns_of(uint32_t tgid)
 {
 	clockid_t clock;
-	return clock_getcpuclockid((pid_t)tgid, &clock) ? 0 : clock_ns(clock);
+	return clock_getcpuclockid((pid_t)tgid, &clock) ? 0 : clock_now_ns(clock);
 }
 
 static struct target *find_target(const struct order_engine *engine, uint32_t tgid)
@@ -375,7 +370,7 @@ static int govern(struct order_engine *engine, uint32_t tgid)
 		}
 		*slot = target;
 		target->tgid = tgid;
-		governor_init(&target->governor, engine->budget_ppm, clock_ns(CLOCK_MONOTONIC),
+		governor_init(&target->governor, engine->budget_ppm, clock_now_ns(CLOCK_MONOTONIC),
 			      cpu_ns_of(tgid), order_source_cost_ns(engine->source, tgid));
 	}
 	governor_set_attached(&target->governor, true);
@@ -386,7 +381,7 @@ static int govern(struct order_engine *engine, uint32_t tgid)
 
 static int ask_governors(struct order_engine *engine)
 {
-	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
 	int err = 0;
 	if (!engine->targets.count || now_ns - engine->governed_ns < GOVERN_MS * NS_PER_MS)
 		return 0;
@@ -438,7 +433,7 @@ int order_engine_expect(struct order_engine *engine, uint32_t tgid)
 /* Processes that were forked, or run another program now. One that has gone again needs nothing. */
 static int add_due(struct order_engine *engine)
 {
-	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
 	size_t kept = 0;
 	int err = 0;
 	for (size_t i = 0; i < engine->due.count; i++) {
@@ -536,8 +531,8 @@ void order_engine_get_totals(const struct order_engine *engine, struct order_tot
 	symbolizer_get_stats(engine->symbolizer, &symbolizer);
 	ret_totals->lost[EVENT_LOST_SYMBOLIZER] += symbolizer.failed_count;
 	ret_totals->suppressed_count = lock_order_suppressed_count(engine->detector);
-	ret_totals->cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	ret_totals->cpu_ns = clock_now_ns(CLOCK_PROCESS_CPUTIME_ID);
 	clockid_t worker_clock;
 	if (symbolizer.worker_pid && !clock_getcpuclockid(symbolizer.worker_pid, &worker_clock))
-		ret_totals->cpu_ns += clock_ns(worker_clock);
+		ret_totals->cpu_ns += clock_now_ns(worker_clock);
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "event/event.h"
 #include "settings.h"
@@ -41,13 +42,6 @@ static __attribute__((noipa)) void order_cost_emulated(void *lock)
 }
 #define order_cost_stepped order_cost_emulated
 #endif
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 struct place {
 	uint64_t address;
@@ -88,10 +82,10 @@ static uint64_t measure(int program_fd, void (*function)(void *), unsigned count
 	if (fd < 0)
 		return 0;
 	function(lock); /* the first hit tells of the lock: not what it costs later */
-	uint64_t start_ns = now_ns();
+	uint64_t start_ns = clock_now_ns(CLOCK_MONOTONIC);
 	for (unsigned i = 0; i < count; i++)
 		function(lock);
-	uint64_t elapsed_ns = now_ns() - start_ns;
+	uint64_t elapsed_ns = clock_now_ns(CLOCK_MONOTONIC) - start_ns;
 	close(fd);
 	return elapsed_ns / count;
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/hash_table.h"
 #include "source/proc_guard.h"
 #include "source/proc_internal.h"
@@ -59,13 +60,6 @@ struct thread {
 	struct proc_status status;
 	struct proc_syscall syscall;
 };
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 /* Does a blocked thread wait on a futex? Only operations that wait count: a wake-up can sleep for memory. */
 static bool is_futex_wait(const struct proc_syscall *syscall)
@@ -481,12 +475,12 @@ static int procfs_scan(struct source *source, const struct source_scan *scan, co
 	struct pass pass = { .source = (struct procfs_source *)source, .scan = scan, .sink = sink };
 	struct event_scan_begin begin = {
 		.header.type = EVENT_SCAN_BEGIN,
-		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
-		.realtime_ns = clock_ns(CLOCK_REALTIME),
+		.monotonic_ns = clock_now_ns(CLOCK_MONOTONIC),
+		.realtime_ns = clock_now_ns(CLOCK_REALTIME),
 		.pass = scan->pass,
 		.backend = EVENT_BACKEND_PROCFS,
 	};
-	begin.boottime_offset_ns = clock_ns(CLOCK_BOOTTIME) - clock_ns(CLOCK_MONOTONIC);
+	begin.boottime_offset_ns = clock_now_ns(CLOCK_BOOTTIME) - clock_now_ns(CLOCK_MONOTONIC);
 	hash_table_init(&pass.windows);
 	forget_free_memory(pass.source);
 	int err = event_write(sink, &begin, sizeof(begin), NULL, 0, NULL, 0);
@@ -499,7 +493,7 @@ static int procfs_scan(struct source *source, const struct source_scan *scan, co
 		return err;
 	struct event_scan_end end = {
 		.header.type = EVENT_SCAN_END,
-		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
+		.monotonic_ns = clock_now_ns(CLOCK_MONOTONIC),
 		.pass = scan->pass,
 		.thread_count = pass.thread_count,
 		.process_count = pass.process_count,

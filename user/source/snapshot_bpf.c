@@ -14,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 #include "settings.h"
 #include "snapshot.skel.h"
@@ -45,13 +46,6 @@ static int on_record(void *context, void *data, size_t bytes)
 	if (!source->sink_error && header->size <= bytes)
 		source->sink_error = source->sink->take(source->sink->context, header);
 	return 0;
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
 /* An iterator's file over one process (tgid), or over all (0). Returns a descriptor or a negative errno. */
@@ -119,10 +113,10 @@ static int run_pass(struct bpf_source *source, int fd, size_t records_per_read,
 	bool begun = false;
 	*ret_kernel_ns = 0;
 	for (;;) {
-		uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+		uint64_t start_ns = clock_now_ns(CLOCK_MONOTONIC);
 		ssize_t got = read(fd, sink_bytes, records_per_read);
 		int err = got < 0 ? -errno : 0;
-		*ret_kernel_ns += clock_ns(CLOCK_MONOTONIC) - start_ns;
+		*ret_kernel_ns += clock_now_ns(CLOCK_MONOTONIC) - start_ns;
 		if (err == -EAGAIN || err == -EINTR)
 			continue;
 		if (err)
@@ -162,13 +156,13 @@ static void prepare(struct bpf_source *source, const struct event_sink *sink, en
 static int emit_begin(const struct bpf_source *source)
 {
 	const struct snapshot_bpf__bss *bss = source->skeleton->bss;
-	uint64_t monotonic_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t monotonic_ns = clock_now_ns(CLOCK_MONOTONIC);
 	struct event_scan_begin begin = {
 		.header.type = EVENT_SCAN_BEGIN,
 		.monotonic_ns = monotonic_ns,
-		.realtime_ns = clock_ns(CLOCK_REALTIME),
+		.realtime_ns = clock_now_ns(CLOCK_REALTIME),
 		.scheduler_clock_offset_ns = bss->counters.clock_offset_ns,
-		.boottime_offset_ns = clock_ns(CLOCK_BOOTTIME) - monotonic_ns,
+		.boottime_offset_ns = clock_now_ns(CLOCK_BOOTTIME) - monotonic_ns,
 		.pass = bss->settings.pass,
 		.backend = EVENT_BACKEND_BPF,
 	};
@@ -181,7 +175,8 @@ static int bpf_scan(struct source *base, const struct source_scan *scan, const s
 	uint32_t only = scan->tgid_count == 1 ? scan->tgids[0] : 0;
 	bool filter = scan->tgid_count > 1;
 
-	prepare(source, sink, scan->scope == SOURCE_WAITERS ? SNAPSHOT_WAITERS : SNAPSHOT_THREADS, scan->pass);
+	prepare(source, sink, scan->scope == SOURCE_WAITERS ? SNAPSHOT_WAITERS : SNAPSHOT_THREADS,
+		scan->pass);
 	source->skeleton->bss->settings.tgid = only;
 	source->skeleton->bss->settings.filter = filter;
 	if (filter)
@@ -207,7 +202,7 @@ static int bpf_scan(struct source *base, const struct source_scan *scan, const s
 	const struct snapshot_counters *counters = &source->skeleton->bss->counters;
 	struct event_scan_end end = {
 		.header.type = EVENT_SCAN_END,
-		.monotonic_ns = clock_ns(CLOCK_MONOTONIC),
+		.monotonic_ns = clock_now_ns(CLOCK_MONOTONIC),
 		.kernel_ns = kernel_ns,
 		.pass = scan->pass,
 		.thread_count = (uint32_t)counters->threads_visited,
@@ -289,8 +284,10 @@ static int explain(int err, struct source_error *ret_error)
 		break;
 	case -EINVAL:
 	case -EOPNOTSUPP:
-		why = is_locked_down() ? "the kernel is locked down for confidentiality: boot it with lockdown=integrity"
-				       : "the kernel has no sleepable task iterator: it needs Linux 5.18 or later";
+		why = is_locked_down()
+			      ? "the kernel is locked down for confidentiality: boot it with "
+				"lockdown=integrity"
+			      : "the kernel has no sleepable task iterator: it needs Linux 5.18 or later";
 		break;
 	default:
 		why = strerror(-err);
@@ -309,7 +306,8 @@ int source_open_bpf(struct source **ret_source, struct source_error *ret_error)
 	source->skeleton = snapshot_bpf__open_and_load();
 	int err = source->skeleton ? 0 : -errno;
 	if (!err) {
-		source->ring = ring_buffer__new(bpf_map__fd(source->skeleton->maps.ring), on_record, source, NULL);
+		source->ring =
+			ring_buffer__new(bpf_map__fd(source->skeleton->maps.ring), on_record, source, NULL);
 		err = source->ring ? 0 : -errno;
 	}
 	if (!err) {

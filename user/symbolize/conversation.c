@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/duration.h"
 
 enum {
@@ -22,13 +23,6 @@ enum {
 };
 
 static const int no_fds[2] = { -1, -1 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 static void close_channels(struct conversation *conversation)
 {
@@ -349,7 +343,7 @@ static int take_replies(struct run *run)
 		int result = exchange->reply(exchange->context, run->answered, header.type, &reader);
 		if (result < 0)
 			return result;
-		run->progress_ns = now_ns();
+		run->progress_ns = clock_now_ns(CLOCK_MONOTONIC);
 		if (result)
 			complete(run);
 	}
@@ -376,7 +370,7 @@ static int wait_for_worker(struct run *run, bool *ret_asks)
 		{ .fd = conversation->requests, .events = POLLIN | (has_more ? POLLOUT : 0) },
 		{ .fd = conversation->asks, .events = POLLIN },
 	};
-	uint64_t waited_ns = now_ns() - run->progress_ns;
+	uint64_t waited_ns = clock_now_ns(CLOCK_MONOTONIC) - run->progress_ns;
 	if (waited_ns >= conversation->deadline_ns)
 		return -ETIMEDOUT;
 	uint64_t left_ms = (conversation->deadline_ns - waited_ns) / NS_PER_MS + 1;
@@ -420,7 +414,7 @@ void conversation_run(struct conversation *conversation, const struct exchange *
 		.conversation = conversation,
 		.exchange = exchange,
 		.first_id = conversation->stats.request_count + 1,
-		.progress_ns = now_ns(),
+		.progress_ns = clock_now_ns(CLOCK_MONOTONIC),
 	};
 	conversation->memory_left_bytes = MEMORY_MAX_BYTES;
 	conversation->stats.request_count += exchange->count;
@@ -432,7 +426,7 @@ void conversation_run(struct conversation *conversation, const struct exchange *
 				continue;
 			}
 			conversation->stats.restart_count++;
-			run.progress_ns = now_ns();
+			run.progress_ns = clock_now_ns(CLOCK_MONOTONIC);
 		}
 		int err = converse(&run);
 		if (!err)
