@@ -181,6 +181,11 @@ bench: ## measure holdup against gdb, eu-stack and nothing (ARGS=--quick for a s
 	$(Q)$(MAKE) --no-print-directory $(BUILD)/holdup workloads $(BENCH_PROGRAMS)
 	@$(TEST_ENV) $(PYTHON) tests/bench/bench.py $(ARGS)
 
+bench-verdicts: ## what holdup, helgrind and TSan say about each case of lock orders (ARGS="CASE ..." for some)
+	$(Q)tools/deps build test
+	$(Q)$(MAKE) --no-print-directory $(BUILD)/holdup workloads
+	@$(TEST_ENV) $(PYTHON) -B tests/bench/verdicts.py $(ARGS)
+
 # Every fuzzer for FUZZ_TIME seconds, each with its own corpus; new inputs stay in the build directory.
 FUZZ_TIME = 60
 FUZZ_BUILD = $(BUILD)/fuzz
@@ -239,5 +244,5 @@ help: ## this list
 
 FORCE:
 
-.PHONY: all run demo deps check check-run check-unit check-live check-kernels workloads hdr-check layers bench \
+.PHONY: all run demo deps check check-run check-unit check-live check-kernels workloads hdr-check layers bench bench-verdicts \
 	fuzz fuzz-run lint format format-check install uninstall clean help FORCE
