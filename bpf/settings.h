@@ -55,7 +55,8 @@ struct snapshot_counters {
 
 /* The order program (bpf/order.bpf.c). */
 enum {
-	ORDER_RING_BYTES = 1 << 22,
+	/* A record takes 10 KiB of it; a program that starts sends hundreds while its files are read. */
+	ORDER_RING_BYTES = 1 << 24,
 	/* Ways of taking a lock that are told apart, all targets together. */
 	ORDER_SEEN_MAX = 1 << 16,
 	/* Locks whose re-initialisation is noticed, all targets together. */

@@ -96,7 +96,7 @@ static int run_order(const struct options *options)
 		log_error("lock-order tracing failed: %s", strerror(-err));
 		goto out;
 	}
-	status = command_output_status(tracing_finish(&tracing),
+	status = command_output_status(tracing_finish(&tracing, false),
 				       tracing.finding_count ? STATUS_FINDINGS : STATUS_NOTHING_FOUND);
 out:
 	tracing_close(&tracing);

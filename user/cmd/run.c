@@ -212,7 +212,7 @@ static int trace_command(struct run *run, const struct options *options, FILE *o
 		status = start(run, arguments, &old_signals);
 		if (!status) {
 			int wait_status = follow(run, &signals);
-			int err = tracing_finish(&run->tracing);
+			int err = tracing_finish(&run->tracing, true);
 			status = wait_status < 0 || run->tracing.finding_count ? options->error_exitcode
 									       : status_of(wait_status);
 			status = command_output_status(err, status);

@@ -94,7 +94,7 @@ int tracing_poll(struct tracing *tracing, int timeout_ms)
 	return err == -EINTR ? 0 : err;
 }
 
-int tracing_finish(struct tracing *tracing)
+int tracing_finish(struct tracing *tracing, bool quiet)
 {
 	struct order_totals totals;
 	struct sink_loss losses[EVENT_LOST_CAUSE_COUNT];
@@ -130,7 +130,12 @@ int tracing_finish(struct tracing *tracing)
 		 (unsigned long long)totals.graph.edges);
 	if (totals.suppressed_count)
 		log_info("%llu findings suppressed", (unsigned long long)totals.suppressed_count);
-	if (!tracing->output_error)
+	/* What may have hidden a finding is told in any case; a stack that ends early hides none. */
+	bool may_have_missed = totals.lost[EVENT_LOST_RING_FULL] || totals.lost[EVENT_LOST_TABLE_FULL] ||
+			       totals.lost[EVENT_LOST_HELD];
+	bool worth_telling = !quiet || tracing->finding_count || tracing->options->json ||
+			     tracing->options->verbosity || may_have_missed;
+	if (!tracing->output_error && worth_telling)
 		tracing->output_error = tracing->sink->ops->totals(tracing->sink, &text);
 	return tracing->output_error;
 }

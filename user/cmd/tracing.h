@@ -32,8 +32,11 @@ int tracing_poll(struct tracing *tracing, int timeout_ms);
 /* Prints findings that others made. */
 void tracing_print(struct tracing *tracing, const struct finding_list *findings);
 
-/* Prints the totals, when nothing failed yet. Returns 0 or the error of the output. */
-int tracing_finish(struct tracing *tracing);
+/*
+ * Prints the totals, when nothing failed yet; `quiet`: for people only if something was found, or may have been
+ * missed. Returns 0 or the error of the output.
+ */
+int tracing_finish(struct tracing *tracing, bool quiet);
 
 void tracing_close(struct tracing *tracing);
 

@@ -60,6 +60,7 @@ struct order_engine {
 	uint32_t refreshed_tgid; /* whose mappings were read last, and when */
 	uint64_t refreshed_ns;
 	uint64_t process_count;
+	uint32_t expected_tgid; /* counted before its exec */
 	uint64_t lost[EVENT_LOST_CAUSE_COUNT];
 };
 
@@ -415,7 +416,7 @@ int order_engine_add(struct order_engine *engine, uint32_t tgid, size_t *ret_pro
 		err = probe(engine, tgid, tgid, ret_probe_count);
 	if (!err)
 		err = govern(engine, tgid);
-	engine->process_count += !err;
+	engine->process_count += !err && tgid != engine->expected_tgid;
 	return err;
 }
 
@@ -427,6 +428,8 @@ int order_engine_expect(struct order_engine *engine, uint32_t tgid)
 	if (!err)
 		err = probe(engine, self, tgid, &probe_count);
 	symbolizer_forget_process(engine->symbolizer, self);
+	engine->expected_tgid = tgid;
+	engine->process_count += !err;
 	return err;
 }
 
