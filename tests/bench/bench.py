@@ -5,12 +5,14 @@
 usage: bench.py [--quick] [--only=SECTION[,SECTION]] [--threads=N]   (normally: make bench, as root)
 
 Sections: kernel (in-kernel time of a pass), scan (whole `holdup scan`), why (`holdup why` against gdb and
-eu-stack), memory (peaks of all of those), throughput (a watched program's own work).
+eu-stack), memory (peaks of all of those), throughput (a watched program's own work), order (what lock-order
+tracing costs its target, beside other probes), run (a real program under `holdup run`).
 Every figure is a median, with the number of measurements and the least and the greatest of them.
 
 Environment: HOLDUP (the binary), BUILD (the build directory with workloads and bench programs).
 """
 
+import ctypes
 import json
 import os
 import platform
@@ -28,9 +30,11 @@ BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(ROOT, "build")))
 HOLDUP = os.path.abspath(os.environ.get("HOLDUP", os.path.join(BUILD, "holdup")))
 POOL = os.path.join(BUILD, "tests", "workloads", "pool")
 THROUGHPUT = os.path.join(BUILD, "tests", "bench", "throughput")
+LOCK_PAIRS = os.path.join(BUILD, "tests", "bench", "lock_pairs")
+PROBE = os.path.join(BUILD, "tests", "bench", "probe")
 MEASURE = os.path.join(BUILD, "tests", "bench", "measure")
 BPF_STATS = "/proc/sys/kernel/bpf_stats_enabled"
-SECTIONS = ("kernel", "scan", "why", "memory", "throughput")
+SECTIONS = ("kernel", "scan", "why", "memory", "throughput", "order", "run")
 GDB = ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "thread apply all bt"]
 
 
@@ -285,9 +289,8 @@ def measure_memory(setting):
 class Worker:
     """The program at work; window() gives its rounds a second over some seconds."""
 
-    def __init__(self, threads):
-        self.process = subprocess.Popen([THROUGHPUT, str(threads)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE)
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def counters(self):
         self.process.stdin.write(b"\n")
@@ -316,7 +319,7 @@ def measure_throughput(setting):
     threads = os.cpu_count() or 2
     heading("A program's own work, %d threads on %d CPUs, scanned every second or not" % (threads, threads))
     alone, watched, ratios, noise = [], [], [], []
-    with Worker(threads) as worker, Watch() as watch:
+    with Worker(THROUGHPUT, str(threads)) as worker, Watch() as watch:
         def with_watch():
             watch.process.send_signal(signal.SIGCONT)
             rate = worker.window(setting.window_s)
@@ -348,6 +351,127 @@ def measure_throughput(setting):
         100 * cpu_ns / 1e9 / (setting.pairs * setting.window_s)))
 
 
+# The cost of lock-order tracing ---------------------------------------------------------------------
+
+
+class CLibrary:
+    """The instructions of a process's C library: in its memory, and in its file."""
+
+    def __init__(self, pid):
+        for line in read_bytes("/proc/%d/maps" % pid).decode().splitlines():
+            fields = line.split(None, 5)
+            if len(fields) == 6 and fields[1] == "r-xp" and os.path.basename(fields[5]) == "libc.so.6":
+                break
+        else:
+            raise Cannot("process %d maps no libc.so.6" % pid)
+        self.pid, self.path = pid, fields[5]
+        self.start, self.end = (int(word, 16) for word in fields[0].split("-"))
+        self.offset = int(fields[2], 16)
+        self.original = self.read("/proc/%d/root%s" % (pid, self.path), self.offset)
+
+    def read(self, path, position):
+        with open(path, "rb", buffering=0) as file:
+            file.seek(position)
+            return file.read(self.end - self.start)
+
+    def probed(self):
+        """Offsets in the file, of the instructions that are not as in the file."""
+        now = self.read("/proc/%d/mem" % self.pid, self.start)
+        if now == self.original:
+            return []
+        return [self.offset + at for at, (one, other) in enumerate(zip(now, self.original)) if one != other]
+
+    def await_probed(self, wanted, process):
+        deadline = time.monotonic() + 30
+        while bool(self.probed()) != wanted:
+            if time.monotonic() > deadline or (wanted and process.poll() is not None):
+                raise Cannot("no probes came" if wanted else "the probes have stayed")
+            time.sleep(0.02)
+
+
+def offset_of(name):
+    """File offset of a function of the C library, which this process has, too."""
+    own = CLibrary(os.getpid())
+    address = ctypes.cast(getattr(ctypes.CDLL("libc.so.6"), name), ctypes.c_void_p).value
+    return address - own.start + own.offset
+
+
+class Probing:
+    """Some program that probes the target, until the end of the block."""
+
+    def __init__(self, library, command):
+        self.library, self.command = library, command
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        self.library.await_probed(True, self.process)
+        # Holdup's first look at all that is new, and the like, are over by then.
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        self.library.await_probed(False, self.process)
+
+
+def lock_site(library, order):
+    """Where holdup probes pthread_mutex_lock."""
+    entry = offset_of("pthread_mutex_lock")
+    with Probing(library, order):
+        sites = [offset for offset in library.probed() if entry <= offset < entry + 64]
+    if not sites:
+        raise Cannot("holdup does not probe pthread_mutex_lock")
+    return min(sites)
+
+
+def measure_order(setting):
+    heading("Lock and unlock of a nested pair of mutexes, by one thread that does nothing else")
+    ways = {name: [] for name in ("bare", "empty", "order", "naive")}
+    with Worker(LOCK_PAIRS) as worker:
+        pid = worker.process.pid
+        library = CLibrary(pid)
+        order = [HOLDUP, "order", "-p", str(pid), "--budget", "0", "--json"]
+        probe = [PROBE, str(pid), library.path]
+        entries = [str(offset_of(name)) for name in ("pthread_mutex_lock", "pthread_mutex_unlock")]
+        site = lock_site(library, order)
+        commands = {"empty": probe + ["empty", str(site)], "order": order, "naive": probe + ["stack"] + entries}
+        for _ in range(setting.order_rounds):
+            ways["bare"].append(1e9 / worker.window(setting.order_window_s))
+            for name, command in commands.items():
+                with Probing(library, command):
+                    ways[name].append(1e9 / worker.window(setting.order_window_s))
+    figure("bare, per nested pair", ways["bare"], "ns")
+    empty = figure("an empty probe where holdup has its own", ways["empty"], "ns")
+    ours = figure("holdup order --budget 0", ways["order"], "ns")
+    naive = figure("probes on both entries, a stack per lock", ways["naive"], "ns")
+    bare = statistics.median(ways["bare"])
+    print("      holdup: %.3g times the empty probe; naive: %.3g times holdup (what each adds: %.3g, %.3g)" % (
+        ours / empty, naive / ours, (ours - bare) / (empty - bare), (naive - bare) / (ours - bare)))
+
+
+def measure_run(setting):
+    """xz with two threads, which meet at its locks; holdup's own start is part of it."""
+    if not shutil.which("xz"):
+        raise Cannot("xz is not installed")
+    heading("A real program: xz -T2 on 32 MB, and `true`, alone and under `holdup run`")
+    with tempfile.NamedTemporaryFile() as data:
+        # Compressible, but not trivially so.
+        block = read_bytes(HOLDUP)
+        data.write((block * (1 + (32 << 20) // len(block)))[:32 << 20])
+        data.flush()
+        xz = ["sh", "-c", "xz -T2 -1 --block-size=256KiB -c %s >/dev/null" % data.name]
+        for name, command in (("xz -T2", xz), ("true", ["true"])):
+            alone, traced = [], []
+            for _ in range(setting.run_rounds):
+                alone.append(Run(command).wall_ns)
+                traced.append(Run([HOLDUP, "run", "--"] + command).wall_ns)
+            figure(name + ", alone", alone, "ns")
+            figure(name + ", under holdup run", traced, "ns", [100 * value for value in alone], " % of its speed")
+
+
 class Setting:
     """How much is measured."""
 
@@ -359,6 +483,9 @@ class Setting:
         self.slow = 1 if quick else 5
         self.pairs = 5 if quick else 25
         self.window_s = 2
+        self.order_rounds = 3 if quick else 7
+        self.order_window_s = 0.5
+        self.run_rounds = 3 if quick else 7
         self.peaks = []
 
 
