@@ -244,5 +244,5 @@ help: ## this list
 
 FORCE:
 
-.PHONY: all run demo deps check check-run check-unit check-live check-kernels workloads hdr-check layers bench bench-verdicts \
-	fuzz fuzz-run lint format format-check install uninstall clean help FORCE
+.PHONY: all run demo deps check check-run check-unit check-live check-kernels workloads hdr-check layers bench \
+	bench-verdicts fuzz fuzz-run lint format format-check install uninstall clean help FORCE

@@ -279,7 +279,7 @@ def _():
 def _():
     need_bpf()
     subject = Subject("ledger", "sealed")
-    assert "Seccomp:\t2" in read_text("/proc/%d/status" % subject.pid)
+    wait_until(lambda: "Seccomp:\t2" in read_text("/proc/%d/status" % subject.pid), 60, "the filter is there")
     before = check_ledger(subject)
     found, _ = traced(subject.pid)
     assert not found, summaries(found)
