@@ -240,7 +240,7 @@ clean: ## remove the build directory
 help: ## this list
 	@echo 'make [TARGET] [V=1] [DEBUG=1] [SANITIZE=address,undefined] [WERROR=1] [CC=clang] [BUILD=DIR]'
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | while IFS='	' read -r target text; do \
-		printf '  %-14s%s\n' "$$target" "$$text"; done
+		printf '  %-16s%s\n' "$$target" "$$text"; done
 
 FORCE:
 
