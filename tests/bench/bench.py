@@ -432,6 +432,8 @@ def measure_order(setting):
     ways = {name: [] for name in ("bare", "empty", "order", "naive")}
     with Worker(LOCK_PAIRS) as worker:
         pid = worker.process.pid
+        # Its answer says that it has become its program.
+        worker.counters()
         library = CLibrary(pid)
         order = [HOLDUP, "order", "-p", str(pid), "--budget", "0", "--json"]
         probe = [PROBE, str(pid), library.path]

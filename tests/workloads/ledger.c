@@ -35,6 +35,7 @@ static pthread_rwlock_t rules = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_spinlock_t journal_lock;
 static uint64_t journal_entries;
 static atomic_uint_fast64_t transfers, wrong;
+static atomic_uint started;
 
 static void expect(int got, int wanted)
 {
@@ -77,6 +78,7 @@ WORKLOAD_FUNCTION static void transfer(uint64_t step)
 
 static void *teller(void *argument)
 {
+	atomic_fetch_add(&started, 1);
 	for (uint64_t step = (uintptr_t)argument;; step += THREADS)
 		transfer(step);
 	return NULL;
@@ -103,7 +105,7 @@ static void audit(void)
 	workload_require(write(STDOUT_FILENO, line, (size_t)bytes) == bytes, "write");
 }
 
-/* On all threads at once. What a probe may not add: a system call of its own. */
+/* On all threads at once, when none is still at the system calls that start it. What a probe may not add: a system call of its own. */
 static void seal(void)
 {
 #define ALLOW(call) \
@@ -122,6 +124,8 @@ static void seal(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	};
 	struct sock_fprog program = { .len = sizeof(code) / sizeof(*code), .filter = code };
+	while (atomic_load(&started) < THREADS)
+		workload_sleep_ms(1);
 	workload_require(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
 	workload_require(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program),
 			 "seccomp");
