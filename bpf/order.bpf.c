@@ -54,7 +54,7 @@ struct held_set {
 	 */
 	__u32 kept, found;
 	__u32 segment; /* counts the threads it created and joined */
-	__u32 reserved;
+	__u32 cut; /* it took locks for which there was no room, and held some of the others ever since */
 	__u64 window; /* of the last lock call */
 	struct taken taken[EVENT_HELD_MAX];
 };
@@ -197,6 +197,8 @@ static __always_inline void revalidate(struct held_set *set, __u64 lock, struct 
 	set->kept = 0;
 	bpf_loop(set->count, revalidate_one, survey, 0);
 	set->count = set->kept;
+	if (!set->count)
+		set->cut = 0;
 }
 
 struct acquire_record {
@@ -253,7 +255,7 @@ static __always_inline void send(struct pt_regs *ctx, struct task_struct *task, 
 	acquire->acquisition = wanted->acquisition;
 	acquire->site = site;
 	acquire->kind = wanted->type;
-	acquire->flags = wanted->flags;
+	acquire->flags = wanted->flags | (set->cut ? EVENT_ACQUIRE_HELD_CUT : 0);
 	acquire->generation = wanted->generation;
 	arch_read_regs(&acquire->regs, ctx);
 	__builtin_memcpy(acquire->comm, task->comm, sizeof(acquire->comm));
@@ -379,6 +381,7 @@ static __always_inline int acquire(struct pt_regs *ctx, __u64 cookie, __u64 lock
 
 	keep_in_register(slot);
 	if (slot >= EVENT_HELD_MAX) {
+		set->cut = 1;
 		__sync_fetch_and_add(&counters.held_full, 1);
 		return 0;
 	}

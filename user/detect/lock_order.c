@@ -415,6 +415,10 @@ static void fill_certainty(struct telling *telling)
 		lower(finding, "these orders were seen one after the other, and no initialisation of the "
 			       "locks was: the "
 			       "memory may have been used for other locks in between");
+	if (order_graph_process(telling->graph, cycle->process)->held_cut)
+		lower(finding,
+		      "a thread of the process held more locks than can be followed (64): one of the "
+		      "others may keep these orders apart");
 	if (cycle->order_uncertain)
 		lower(finding, "too many threads were created and joined to tell whether these can run at "
 			       "the same time");

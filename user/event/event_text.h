@@ -33,7 +33,7 @@
  *   lost cause=NAME [pid=0] [count=1]		tick t= [realtime=]
  *
  * Of the order tier, in any place, each at its own t= (default: the last one, plus 1 ms):
- *   acquire tid= lock= [pid=last] [mode=x] [how=wait|try|again] [held=LOCK,...] [gen=0] [acq=] [site=acq]
+ *   acquire tid= lock= [pid=last] [mode=x] [how=wait|try|again|cut] [held=LOCK,...] [gen=0] [acq=] [site=acq]
  *	[start=1s] [comm=] [fn=...]
  *	a thread wants a lock. mode: x mutex, w rwlock to write, s to read, r to read past waiting writers,
  *	p spin lock, m semaphore. held: what it holds, in the order of taking, each ADDRESS[:MODE][@ACQ][#GEN][!]

@@ -100,8 +100,10 @@ static uint32_t read_how(struct compiler *c)
 		return EVENT_ACQUIRE_NO_WAIT;
 	if (strcmp(how, "again") == 0)
 		return EVENT_ACQUIRE_AGAIN;
+	if (strcmp(how, "cut") == 0)
+		return EVENT_ACQUIRE_HELD_CUT;
 	if (strcmp(how, "wait") != 0)
-		text_fail(c, 1, "how: wait, try or again");
+		text_fail(c, 1, "how: wait, try, again or cut");
 	return 0;
 }
 

@@ -468,6 +468,8 @@ static int apply_acquire(struct order_graph *graph, const struct event *event)
 	if (acquire.thread == ORDER_NONE)
 		return -ENOMEM;
 	graph->now_ns = record->time_ns;
+	if (record->flags & EVENT_ACQUIRE_HELD_CUT)
+		graph->processes.items[acquire.process].process.held_cut = true;
 	if (graph->acquire_serial < UINT32_MAX)
 		graph->acquire_serial++;
 	struct order_recent *recent = find_recent(graph, &acquire, &key);

@@ -130,6 +130,7 @@ struct order_process {
 	const char *comm, *exe, *cgroup, *container; /* "" if not known */
 	bool exe_deleted;
 	bool ended; /* exited, or runs another program by now */
+	bool held_cut; /* a thread of it held more locks than the tracer follows */
 };
 
 struct order_frame {
