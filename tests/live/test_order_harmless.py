@@ -202,6 +202,12 @@ def summaries(findings):
     return [finding["summary"] for finding in findings]
 
 
+def kernel_leaks():
+    """How often the kernel said that it could not take a probe off (kernel/events/uprobes.c)."""
+    log = subprocess.run(["dmesg"], stdout=subprocess.PIPE, check=False).stdout
+    return log.count(b"failed to unregister, leaking uprobe")
+
+
 # Killed at any moment -------------------------------------------------------------------------------
 
 
@@ -214,7 +220,7 @@ def _():
     assert text.changed_count() == 0
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    sessions, killed_probing, killed_before = set(), 0, 0
+    sessions, killed_probing, killed_before, leaks = set(), 0, 0, kernel_leaks()
     for number in range(KILLS):
         # It detaches by itself soon: some of the kills come in the midst of that, some after it.
         budget = chance.choice(("0", "2"))
@@ -226,9 +232,17 @@ def _():
         process.communicate()
         killed_probing += alive and probes > 0
         killed_before += alive and not probes
-        wait_until(lambda: not text.changed_count(), 60,
+        # A SIGKILL in the midst of attaching or detaching makes the kernel give up half-way, and it says so: the
+        # instructions stay, without a handler. Known defect (docs/ARCHITECTURE.md): the target is unharmed.
+        wait_until(lambda: not text.changed_count() or kernel_leaks() > leaks, 60,
                    "instructions as in the file, after kill %d, seed %d" % (number, seed))
         results = check_ledger(subject, results)
+        if text.changed_count() and kernel_leaks() > leaks:
+            leaks = kernel_leaks()
+            print("# kill %d: the kernel leaked uprobes, seed %d" % (number, seed))
+            subject = Subject("ledger")
+            text = Text(subject.pid)
+            results = check_ledger(subject)
     assert killed_probing and killed_before, (killed_probing, killed_before, seed)
     wait_until(lambda: not processes_left(sessions), 60, "its other processes end, seed %d" % seed)
     wait_until(lambda: not links_left(sessions), 60, "no link in the kernel's list, seed %d" % seed)
